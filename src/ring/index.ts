@@ -1,0 +1,9 @@
+/**
+ * The ring: from a key to its slot (slot.ts), from a member list to the slot table (points.ts, table.ts), from two
+ * tables to what moves between them (plan.ts). Pure functions without state; other folders import this file only.
+ */
+
+export { type MemberMovement, type MovementPlan, planMovement } from './plan.js';
+export { MEMBERS_MAX, type RingMember, WEIGHT_MAX } from './points.js';
+export { crc16, SLOTS, type Slot, slotOf } from './slot.js';
+export { buildSlotTable, LOAD_FACTOR_MAX, NO_NODE, primaryOf, type SlotTable } from './table.js';

@@ -1,0 +1,159 @@
+/**
+ * The slot table: which members hold each slot, first its primary, then its replicas. A pure function of the member list.
+ *
+ * Slot s stands at s << 18 on the circle of points.ts. From there one walks clockwise and takes the first distinct
+ * members, those in zones the row does not have yet before others. Loads are bounded (Mirrokni, Thorup, Zadimoghaddam:
+ * "Consistent Hashing with Bounded Loads", 2018): a member that already leads its weighted share and a twentieth is
+ * passed over, and the same holds for each replica rank. Where the members do not allow all three wishes, the bound
+ * yields first, in steps of a twentieth and so no further than it must, then distinct zones, never distinct members.
+ *
+ * The slots are visited from the last to the first, for then the order in which a walk would meet the members is a
+ * move-to-front list: a point one has just passed, walking backwards, is the first that a walk forwards meets. So no
+ * walk is ever longer than the member list, however many members are full.
+ */
+
+import assert from 'node:assert';
+import { type Points, pointsOf, type RingMember, sortMembers } from './points.js';
+import { SLOTS } from './slot.js';
+
+/** An entry of a row beyond the number of members. */
+export const NO_NODE = 0xffff;
+
+export interface SlotTable {
+  /** Copies of each slot, the primary's included. */
+  readonly rf: number;
+  /** The members' names, sorted; an entry of `rows` is an index into them. */
+  readonly members: readonly string[];
+  /** 16,384 rows of `rf` entries: the primary's index first, NO_NODE where there are fewer members than copies. */
+  readonly rows: Uint16Array;
+}
+
+/** How much of its weighted share a member holds at any one rank, at most, where the members allow it. */
+export const LOAD_FACTOR_MAX = 1.05;
+
+/** The bound yields by this part of a member's share at a time. */
+const YIELD_STEP = 0.05;
+
+/** A slot's place on the 32-bit circle is its number shifted by this. */
+const POSITION_SHIFT = 18;
+
+/**
+ * The table of a member list; the order of the list does not matter.
+ *
+ * `loadFactorMax` is for comparison only: Infinity gives plain consistent hashing.
+ * @throws AssertionError when `rf` is not a positive integer, or the list makes no ring (see `sortMembers`).
+ */
+export function buildSlotTable(
+  members: readonly RingMember[],
+  rf: number,
+  loadFactorMax: number = LOAD_FACTOR_MAX,
+): SlotTable {
+  assert(Number.isInteger(rf) && rf >= 1, `a slot has one copy or more, not ${rf}`);
+  const sorted = sortMembers(members);
+  const rows = new Uint16Array(SLOTS * rf).fill(NO_NODE);
+  const copies = Math.min(rf, sorted.length);
+  const chooser = new RowChooser(sorted, copies, loadFactorMax);
+  const walk = new Walk(pointsOf(sorted), sorted.length);
+  for (let slot = SLOTS - 1; slot >= 0; slot--) {
+    const order = walk.from(slot * 2 ** POSITION_SHIFT);
+    chooser.fill(rows.subarray(slot * rf, slot * rf + copies), order);
+  }
+  return { rf, members: sorted.map(({ name }) => name), rows };
+}
+
+/** Index of the member that leads a slot, NO_NODE when there are no members. One array read. */
+export function primaryOf(table: SlotTable, slot: number): number {
+  return table.rows[slot * table.rf] as number;
+}
+
+/** The order in which a walk clockwise meets the members, for starting points that only ever move backwards. */
+class Walk {
+  private readonly points: Points;
+  private readonly order: Uint16Array;
+  private nextPoint: number;
+
+  constructor(points: Points, memberCount: number) {
+    this.points = points;
+    this.order = Uint16Array.from({ length: memberCount }, (_, member) => member);
+    this.nextPoint = points.owners.length - 1;
+    // One full turn first: the last slots' walks go on past the end of the circle.
+    for (let point = this.nextPoint; point >= 0; point--) this.moveToFront(point);
+  }
+
+  /** Members by first appearance at `position` or after it. The array is valid until the next call. */
+  from(position: number): Uint16Array {
+    const { positions } = this.points;
+    while (this.nextPoint >= 0 && (positions[this.nextPoint] as number) >= position) this.moveToFront(this.nextPoint--);
+    return this.order;
+  }
+
+  private moveToFront(point: number): void {
+    const { order } = this;
+    const member = this.points.owners[point] as number;
+    let carried = order[0] as number;
+    order[0] = member;
+    for (let at = 1; carried !== member; at++) {
+      const displaced = order[at] as number;
+      order[at] = carried;
+      carried = displaced;
+    }
+  }
+}
+
+/** Chooses the members of one row after another, and counts what each has at each rank. */
+class RowChooser {
+  private readonly zones: Uint16Array;
+  private readonly zoneCount: number;
+  private readonly shares: Float64Array;
+  private readonly bounds: Float64Array;
+  /** Slots held so far: `loads[rank][member]`. */
+  private readonly loads: readonly Uint16Array[];
+
+  constructor(members: readonly RingMember[], copies: number, loadFactorMax: number) {
+    const zoneNames = [...new Set(members.map(({ zone = '' }) => zone))];
+    const weightSum = members.reduce((sum, { weight = 1 }) => sum + weight, 0);
+    this.zones = Uint16Array.from(members, ({ zone = '' }) => zoneNames.indexOf(zone));
+    this.zoneCount = zoneNames.length;
+    this.shares = Float64Array.from(members, ({ weight = 1 }) => (SLOTS * weight) / weightSum);
+    this.bounds = this.shares.map((share) => Math.max(Math.ceil(share), Math.floor(loadFactorMax * share)));
+    this.loads = Array.from({ length: copies }, () => new Uint16Array(members.length));
+  }
+
+  /** Fills a row, at most as long as there are members, from the members in walking order. */
+  fill(row: Uint16Array, order: Uint16Array): void {
+    for (let rank = 0; rank < row.length; rank++) {
+      const load = this.loads[rank] as Uint16Array;
+      const member = this.choose(order, row.subarray(0, rank), load);
+      row[rank] = member;
+      load[member] = (load[member] as number) + 1;
+    }
+  }
+
+  private choose(order: Uint16Array, chosen: Uint16Array, load: Uint16Array): number {
+    // As long as each choice so far took a new zone, there is one left exactly when there are more zones than choices.
+    const wantsNewZone = chosen.length < this.zoneCount;
+    let best = NO_NODE;
+    let bestSteps = Number.POSITIVE_INFINITY;
+    for (const member of order) {
+      if (chosen.includes(member) || (wantsNewZone && this.zoneIsIn(chosen, member))) continue;
+      const steps = this.stepsOverBound(member, load[member] as number);
+      if (steps === 0) return member;
+      if (steps < bestSteps) {
+        best = member;
+        bestSteps = steps;
+      }
+    }
+    return best;
+  }
+
+  /** How often the bound would have to yield for this member to take one more slot. */
+  private stepsOverBound(member: number, load: number): number {
+    const excess = load + 1 - (this.bounds[member] as number);
+    return excess <= 0 ? 0 : Math.ceil(excess / ((this.shares[member] as number) * YIELD_STEP));
+  }
+
+  private zoneIsIn(chosen: Uint16Array, member: number): boolean {
+    for (const other of chosen) if (this.zones[other] === this.zones[member]) return true;
+    return false;
+  }
+}
