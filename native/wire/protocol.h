@@ -39,6 +39,8 @@ constexpr uint32_t KEY_BYTES_MAX = 65535;
 constexpr uint32_t VALUE_BYTES_DEFAULT = 1048576;
 constexpr uint32_t VALUE_BYTES_MAX = 16777216;
 constexpr uint32_t EXTRAS_BYTES_MAX = 64;
+constexpr uint32_t HELLO_NAME_BYTES_MAX = 255;
+constexpr uint32_t HELLO_AUTH_BYTES_MAX = 4096;
 constexpr uint32_t SCAN_KEYS_MAX = 1000;
 constexpr uint64_t TTL_MS_MAX = 3155760000000;
 }  // namespace Limit

@@ -153,6 +153,9 @@ export const Limit = {
   /** What `--max-value` may ask for at most. */
   VALUE_BYTES_MAX: 16_777_216,
   EXTRAS_BYTES_MAX: 64,
+  /** Name and authentication field of a HELLO: all that a stranger can make a node keep. */
+  HELLO_NAME_BYTES_MAX: 255,
+  HELLO_AUTH_BYTES_MAX: 4_096,
   SCAN_KEYS_MAX: 1_000,
   /** Longest time to live, 100 years: a larger one is a mistake in units. */
   TTL_MS_MAX: 3_155_760_000_000,
