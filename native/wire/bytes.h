@@ -1,0 +1,28 @@
+// Little-endian integers in memory of any alignment. The wire and every machine we run on have the same byte order.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace henge {
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-endian, and so must the machine be");
+
+template <typename T>
+inline T load(const char* from) {
+  static_assert(std::is_integral_v<T>, "only integers travel");
+  T value;
+  memcpy(&value, from, sizeof value);
+  return value;
+}
+
+// Returns the place behind what was written.
+template <typename T>
+inline char* store(char* to, T value) {
+  static_assert(std::is_integral_v<T>, "only integers travel");
+  memcpy(to, &value, sizeof value);
+  return to + sizeof value;
+}
+
+}  // namespace henge

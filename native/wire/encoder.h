@@ -1,0 +1,40 @@
+// From answers to bytes: the back half of the binary protocol's door. Pure functions into a buffer with room enough.
+//
+// A GET's value is copied once, by the store, to where it will be sent from: valuePlace() says where that is, before the
+// answer is known; encodeAnswer() then writes the rest around it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "../store/types.h"
+#include "protocol.h"
+
+namespace henge {
+
+// What stands before the value of an answer to the largest GET.
+constexpr size_t ANSWER_OVERHEAD_BYTES = protocol::RESPONSE_HEADER_BYTES + protocol::META_BYTES;
+
+// Where Worker::execute may put the value of the answer that begins at `out`.
+char* valuePlace(char* out, const Operation& operation);
+
+// HOT: each of these writes one whole answer at `out` and returns its length. No allocation; copies no value.
+size_t encodeAnswer(char* out, uint32_t id, const Operation& operation, const Answer& answer);
+size_t encodeStatus(char* out, uint32_t id, protocol::Status status);
+
+// An answer that says to a person what was wrong.
+size_t encodeSentence(char* out, uint32_t id, protocol::Status status, std::string_view sentence);
+
+// A step of SCAN; `keysBytes` bytes of keys stand at keysPlace(out).
+char* keysPlace(char* out);
+size_t encodeScan(char* out, uint32_t id, uint64_t next, size_t keysBytes);
+
+struct ClearStep {
+  uint64_t next;
+  uint64_t horizon;
+  uint32_t deleted;
+};
+size_t encodeClear(char* out, uint32_t id, const ClearStep& step);
+
+}  // namespace henge

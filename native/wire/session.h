@@ -1,0 +1,134 @@
+// Runs what a worker's connections send: chunk of bytes in, answers out, in the order of the requests.
+//
+//   bytes ─▶ parser ─▶ Operation ×16 ─▶ Worker::prepare ─▶ Worker::execute ─▶ encoder ─▶ output
+//                  └─▶ control frames, queued for JavaScript
+//
+// No socket, no event loop and no clock of its own: the same code runs under the addon, the tests and the fuzzer.
+// Sixteen operations at a time are parsed before the first is run, so that the store can fetch the memory of all from
+// behind the caches at once (STORE.md, section 4). A chunk ends early, with MORE, when the output cannot hold the largest
+// answer any more, or when it asked for more walks than is fair to the other connections.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../store/worker.h"
+#include "connection.h"
+#include "encoder.h"
+#include "parser.h"
+
+namespace henge {
+
+namespace OutputFlag {
+constexpr uint32_t MORE = 1;     // frames are held back: write the output, then execute the connection with no bytes
+constexpr uint32_t CONTROL = 2;  // takeControl() has something
+constexpr uint32_t CLOSE = 4;    // write the output, then close the connection
+}  // namespace OutputFlag
+
+// A frame that JavaScript answers. Owns its bytes.
+struct ControlFrame {
+  int32_t connection;
+  uint32_t requestId;
+  protocol::Opcode opcode;
+  uint8_t flags;
+  uint16_t deadlineMs;
+  std::string extras;
+  std::string key;
+  std::string value;
+};
+
+struct Output {
+  char* at;
+  size_t bytes;
+};
+
+struct Outcome {
+  size_t bytes;    // written to the output
+  uint32_t flags;  // OutputFlag
+};
+
+class Session {
+ public:
+  // Nanoseconds of a clock that never goes back.
+  using Clock = uint64_t (*)();
+
+  // Operations prepared together: 8 to 16 is where prefetching pays most, 64 is worse.
+  static constexpr size_t BATCH = 16;
+  // Keys of one step of SCAN: room for the longest, and for a thousand of the usual.
+  static constexpr size_t SCAN_BYTES_MAX = 128 * 1024;
+  // Answers that fit into the output before it is written, when they are small.
+  static constexpr size_t ANSWERS_BYTES = 256 * 1024;
+  // Kept free for the sentence with which a connection is broken off, whatever was written before it.
+  static constexpr size_t LAST_WORDS_BYTES = protocol::RESPONSE_HEADER_BYTES + sizeof(Sentence::text);
+  // Steps of SCAN and CLEAR in one execute: each may take as long as thousands of reads.
+  static constexpr uint32_t WALKS_MAX = 4;
+  // JavaScript takes them after every execute, so a few suffice for all honest traffic; what is beyond is BUSY.
+  static constexpr size_t CONTROL_FRAMES_MAX = 64;
+  // Bytes that a connection may send behind its HELLO before that is answered: some chunks of a socket.
+  static constexpr size_t WAITING_BYTES_MAX = 256 * 1024;
+  // Chunks that may arrive while MORE is pending: a socket that was paused delivers at most what was under way.
+  static constexpr size_t HELD_BYTES_MAX = 4 * 1024 * 1024;
+  // All backlogs of a worker together. A thousand connections that each begin a large value and stop must not take the
+  // machine's memory.
+  static constexpr size_t BACKLOG_BYTES_MAX = 256 * 1024 * 1024;
+
+  Session(Worker& worker, uint32_t valueBytesMax, Clock clock);
+
+  // -1 when the table is full.
+  int32_t connect() { return connections_.add(); }
+  bool isConnected(int32_t connection) { return connections_.find(connection) != nullptr; }
+  // The hello was accepted. Frames that came behind it wait for execute(connection, nothing).
+  void greet(int32_t connection, uint8_t role);
+  // Forgets the connection, its backlog and its control frames.
+  void disconnect(int32_t connection);
+
+  // The least room that execute() is to be given: one largest answer, and ANSWERS_BYTES besides.
+  size_t outputBytesMin() const { return ANSWERS_BYTES + answerBytesMax_ + LAST_WORDS_BYTES; }
+
+  // Takes `input` as the connection's next bytes and runs every complete frame. The connection must exist.
+  // HOT: 16 operations at a time; allocates only to keep a frame that was cut by the end of the chunk.
+  Outcome execute(int32_t connection, std::string_view input, Output output);
+
+  std::vector<ControlFrame> takeControl();
+
+ private:
+  std::string_view runBacklog(std::string_view input);
+  size_t run(std::string_view bytes);
+  size_t runOperations(size_t count);
+  bool runOther(size_t index, const Sentence& sentence);
+  void runWalk(const Request& request, std::string_view prefix);
+  void queueControl(const Request& request, const Operation& operation);
+  void breakOff(uint32_t requestId, protocol::Status status, std::string_view sentence);
+  void keep(std::string_view rest);
+  void refuseExcess(size_t bytes, size_t added);
+  void account(uint64_t beganNs, size_t inputBytes, size_t outputBytes);
+  bool hasRoom() const { return static_cast<size_t>(end_ - out_) >= answerBytesMax_; }
+  bool mayGoOn() const { return (flags_ & (OutputFlag::MORE | OutputFlag::CLOSE)) == 0 && connection_->mayRun(); }
+  bool hasExpired(size_t index) const;
+
+  Worker& worker_;
+  const size_t frameBytesMax_;
+  const size_t answerBytesMax_;
+  const Clock clock_;
+  ConnectionTable connections_;
+  size_t backlogBytes_ = 0;
+  std::vector<ControlFrame> control_;
+
+  // The chunk in hand.
+  Connection* connection_ = nullptr;
+  int32_t number_ = -1;
+  char* out_ = nullptr;
+  char* end_ = nullptr;
+  uint32_t flags_ = 0;
+  uint32_t walks_ = 0;
+  uint64_t nowMs_ = 0;
+
+  std::array<Request, BATCH> requests_;
+  std::array<Operation, BATCH> operations_;
+  std::array<size_t, BATCH> frameEnds_;  // offsets behind each frame, in the bytes given to run()
+};
+
+}  // namespace henge
