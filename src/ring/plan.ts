@@ -8,7 +8,7 @@
 
 import assert from 'node:assert';
 import { SLOTS, type Slot } from './slot.js';
-import { NO_NODE, type SlotTable } from './table.js';
+import { primaryOf, type SlotTable } from './table.js';
 
 /** What a change means for one member; the lists of slots are ascending. */
 export interface MemberMovement {
@@ -66,7 +66,7 @@ function holdingsOf({ rf, members, rows }: SlotTable): Map<string, Holding> {
   const holdings = members.map((name): [string, Holding] => [name, { slots: new Set(), leads: 0 }]);
   for (const [at, member] of rows.entries()) {
     const holding = holdings[member]?.[1];
-    if (holding === undefined) continue; // NO_NODE
+    if (holding === undefined) continue; // NO_NODE: fewer members than copies
     holding.slots.add(Math.floor(at / rf) as Slot);
     if (at % rf === 0) holding.leads += 1;
   }
@@ -85,9 +85,9 @@ function movementOf(name: string, before: Holding, after: Holding): MemberMoveme
   };
 }
 
-function primaryNameOf({ rf, members, rows }: SlotTable, slot: number): string | undefined {
-  const member = rows[slot * rf] ?? NO_NODE;
-  return member === NO_NODE ? undefined : members[member];
+/** Undefined when there are no members, whose index no table has. */
+function primaryNameOf(table: SlotTable, slot: number): string | undefined {
+  return table.members[primaryOf(table, slot)];
 }
 
 function sumOf(members: readonly MemberMovement[], of: (member: MemberMovement) => number): number {

@@ -1,9 +1,9 @@
 /**
  * Which of the 16,384 slots a key belongs to: CRC16 (XMODEM: polynomial 0x1021, initial value 0) modulo 16,384.
  *
- * The rule is that of the Redis Cluster specification ("Key distribution model" and "Hash tags"), so that any language's
- * cluster client can compute it. If the key holds a `{` and, after it, a `}` with at least one byte between the first
- * `{` and the first `}` that follows, only those bytes are hashed: keys that share a tag share a slot.
+ * The rule is that of the Redis Cluster specification ("Key distribution model" and "Hash tags"), so that any
+ * language's cluster client can compute it. If the key holds a `{` and, after it, a `}` with at least one byte between
+ * the first `{` and the first `}` that follows, only those bytes are hashed: keys that share a tag share a slot.
  *
  * A string is hashed as its UTF-8 bytes. Nothing here knows about nodes; see table.ts.
  */

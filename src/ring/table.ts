@@ -1,5 +1,6 @@
 /**
- * The slot table: which members hold each slot, first its primary, then its replicas. A pure function of the member list.
+ * The slot table: which members hold each slot, first its primary, then its replicas. A pure function of the member
+ * list.
  *
  * Slot s stands at s << 18 on the circle of points.ts. From there one walks clockwise and takes the first distinct
  * members, those in zones the row does not have yet before others. Loads are bounded (Mirrokni, Thorup, Zadimoghaddam:
