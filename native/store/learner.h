@@ -35,7 +35,6 @@
 #pragma once
 
 #include <atomic>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -50,7 +49,7 @@ struct Learner {
   static constexpr uint32_t TICKS_PER_TURNOVER = 64; // finer ticks gain nothing; coarser ones blur short gaps
   static constexpr uint32_t CLOCK_RANGE = 2048;      // 32 turnovers: ages neither saturate nor wrap early
   static constexpr uint32_t CLASSES = 32;            // 8 counts x 4 gaps
-  static constexpr uint32_t AGES = 20;               // half-octave buckets of ages 0 to 2047; the last is never reached
+  static constexpr uint32_t AGES = 19;               // half-octave buckets of ages: 0-3, 4-5, 6-7, 8-11, ... 1536-2047
   static constexpr uint32_t SCORES_SEEN = 512;       // what the threshold is taken from
   static constexpr uint32_t LIVING_SAMPLES = 256;
   static constexpr uint32_t VICTIM_RANDOM = 8;
@@ -99,7 +98,6 @@ struct Learner {
 
   std::atomic<uint64_t> time;      // ticks, 32.32 fixed point
   std::atomic<uint64_t> nextAt;    // event number of the next relearn; taking it is the claim
-  std::atomic<uint64_t> period;    // events between relearns: doubles up to twice the items
   std::atomic<uint32_t> current;   // which of the two value tables is read
   std::atomic<uint32_t> seenNext;
   std::atomic<float> seen[SCORES_SEEN];
