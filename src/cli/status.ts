@@ -1,0 +1,92 @@
+/** `henge status`: the nodes of the cluster, and what each holds. */
+import type { Command } from 'commander';
+import {
+  type ClusterOptions,
+  clusterOptions,
+  examples,
+  Failure,
+  jsonOption,
+  print,
+  printJson,
+  quietOption,
+} from './command.js';
+import { type ClusterReport, type NodeReport, readCluster } from './report.js';
+import { withCluster } from './session.js';
+import { bytes, count, duration, nodeColour, type Paint, paintFor, percent, screenOf, table } from './terminal.js';
+
+interface Options extends ClusterOptions {
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+export function addStatus(program: Command): void {
+  const command = program
+    .command('status')
+    .description('show the nodes of the cluster; exits with 1 when one of them does not answer')
+    .addOption(jsonOption())
+    .addOption(quietOption());
+  clusterOptions(command).action(status);
+  examples(command, [
+    'henge status',
+    "henge status --json | jq '.nodes[] | {name, items, bytes}'",
+    'henge status -q && echo all nodes answer',
+  ]);
+}
+
+async function status(options: Options): Promise<void> {
+  const report = await withCluster(options, readCluster);
+  if (options.json) printJson(report);
+  else if (!options.quiet) print(draw(report, paintFor(screenOf(process.stdout))).join('\n'));
+  const silent = report.nodes.filter((node) => node.state === 'unreachable').map((node) => node.name);
+  if (silent.length > 0) throw new Failure(`No answer from ${silent.join(', ')}.`);
+}
+
+const COLUMNS = [
+  { title: 'node' },
+  { title: 'address' },
+  { title: 'zone' },
+  { title: 'weight', align: 'right' },
+  { title: 'state' },
+  { title: 'slots', align: 'right' },
+  { title: 'items', align: 'right' },
+  { title: 'bytes', align: 'right' },
+  { title: 'memory', align: 'right' },
+  { title: 'hit ratio', align: 'right' },
+  { title: 'up', align: 'right' },
+] as const;
+
+function draw(report: ClusterReport, paint: Paint): string[] {
+  const { nodes, epoch } = report;
+  const items = nodes.reduce((sum, node) => sum + node.items, 0);
+  const held = nodes.reduce((sum, node) => sum + node.bytes, 0);
+  return [
+    `epoch ${epoch}, ${count(nodes.length)} ${nodes.length === 1 ? 'node' : 'nodes'}, ${count(items)} items, ${bytes(held)}`,
+    '',
+    ...table(
+      COLUMNS,
+      nodes.map((node, index) => row(node, index, paint)),
+      paint,
+    ),
+  ];
+}
+
+function row(node: NodeReport, index: number, paint: Paint): string[] {
+  const isUp = node.state !== 'unreachable';
+  return [
+    paint(nodeColour(index), node.name),
+    node.address,
+    node.zone === '' ? '–' : node.zone,
+    String(node.weight),
+    paint(isUp ? 'green' : 'red', node.state),
+    count(node.slots),
+    ...(isUp
+      ? [
+          count(node.items),
+          bytes(node.bytes),
+          `${bytes(node.memoryUsed)} of ${bytes(node.memoryLimit)}`,
+          percent(node.hits, node.hits + node.misses),
+          duration(node.uptimeMs),
+        ]
+      : []),
+  ];
+}
