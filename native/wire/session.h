@@ -57,8 +57,9 @@ class Session {
 
   // Operations prepared together: 8 to 16 is where prefetching pays most, 64 is worse.
   static constexpr size_t BATCH = 16;
-  // Keys of one step of SCAN: room for the longest, and for a thousand of the usual.
-  static constexpr size_t SCAN_BYTES_MAX = 128 * 1024;
+  // Keys of one step of SCAN: room for the longest and its length, or for a thousand of the usual. No more, since no
+  // answer may be longer than the largest frame of which HELLO's answer speaks.
+  static constexpr size_t SCAN_BYTES_MAX = sizeof(uint16_t) + protocol::Limit::KEY_BYTES_MAX;
   // Answers that fit into the output before it is written, when they are small.
   static constexpr size_t ANSWERS_BYTES = 256 * 1024;
   // Kept free for the sentence with which a connection is broken off, whatever was written before it.

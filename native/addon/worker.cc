@@ -1,0 +1,258 @@
+#include "worker.h"
+
+#include <time.h>
+
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../wire/session.h"
+#include "call.h"
+
+namespace henge {
+
+namespace {
+
+uint64_t monotonicNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// Memory that belongs to JavaScript, kept alive for as long as it is in use here.
+class Borrowed {
+ public:
+  void hold(napi_env env, napi_value value, std::string_view bytes) {
+    drop(env);
+    napi_create_reference(env, value, 1, &reference_);
+    at_ = const_cast<char*>(bytes.data());
+    size_ = bytes.size();
+  }
+  void drop(napi_env env) {
+    if (reference_ != nullptr) napi_delete_reference(env, reference_);
+    reference_ = nullptr;
+    at_ = nullptr;
+    size_ = 0;
+  }
+  char* at() const { return at_; }
+  size_t size() const { return size_; }
+
+ private:
+  napi_ref reference_ = nullptr;
+  char* at_ = nullptr;
+  size_t size_ = 0;
+};
+
+// The memory outlives the worker, whichever of the two JavaScript drops first.
+class WorkerBox final : public Box {
+ public:
+  WorkerBox(napi_env env, std::shared_ptr<Memory> memory, std::unique_ptr<Worker> worker)
+      : env_(env),
+        memory_(std::move(memory)),
+        worker_(std::move(worker)),
+        session_(std::make_unique<Session>(*worker_, memory_->valueBytesMax(), monotonicNs)) {}
+  ~WorkerBox() override { close(); }
+
+  void close() {
+    session_.reset();
+    worker_.reset();
+    memory_.reset();
+    input.drop(env_);
+    output.drop(env_);
+  }
+
+  bool isOpen() const {
+    if (session_ != nullptr) return true;
+    napi_throw_error(env_, nullptr, "The worker is closed");
+    return false;
+  }
+  Worker& worker() { return *worker_; }
+  Session& session() { return *session_; }
+
+  Borrowed input;
+  Borrowed output;
+  Borrowed flags;
+
+ private:
+  const napi_env env_;
+  std::shared_ptr<Memory> memory_;
+  std::unique_ptr<Worker> worker_;
+  std::unique_ptr<Session> session_;
+};
+
+bool readConnection(const Call& call, WorkerBox& box, int32_t* connection) {
+  int64_t number = 0;
+  if (!call.integer(0, "connection", 0, INT32_MAX, &number)) return false;
+  *connection = static_cast<int32_t>(number);
+  if (box.session().isConnected(*connection)) return true;
+  napi_throw_range_error(call.env(), nullptr, ("There is no connection " + std::to_string(number)).c_str());
+  return false;
+}
+
+napi_value useInput(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  std::string_view bytes;
+  if (!box.isOpen() || !call.bytes(0, "buffer", &bytes)) return nullptr;
+  box.input.hold(env, call.argument(0), bytes);
+  return nullptr;
+}
+
+napi_value useOutput(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  std::string_view bytes;
+  if (!box.isOpen() || !call.bytes(0, "buffer", &bytes)) return nullptr;
+  const size_t least = box.session().outputBytesMin();
+  if (bytes.size() < least) {
+    const std::string message =
+        "The output needs at least " + std::to_string(least) + " bytes, not " + std::to_string(bytes.size());
+    napi_throw_range_error(env, nullptr, message.c_str());
+    return nullptr;
+  }
+  box.output.hold(env, call.argument(0), bytes);
+  return nullptr;
+}
+
+napi_value connect(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  if (!box.isOpen()) return nullptr;
+  const int32_t connection = box.session().connect();
+  if (connection < 0) {
+    napi_throw_range_error(env, nullptr, "A worker has at most 65536 connections");
+    return nullptr;
+  }
+  return makeNumber(env, connection);
+}
+
+napi_value greet(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  int32_t connection = -1;
+  int64_t role = 0;
+  if (!box.isOpen() || !readConnection(call, box, &connection)) return nullptr;
+  if (!call.integer(1, "role", protocol::Role::CLIENT, protocol::Role::PEER, &role)) return nullptr;
+  box.session().greet(connection, static_cast<uint8_t>(role));
+  return nullptr;
+}
+
+napi_value disconnect(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  int64_t connection = 0;
+  if (!box.isOpen() || !call.integer(0, "connection", 0, INT32_MAX, &connection)) return nullptr;
+  box.session().disconnect(static_cast<int32_t>(connection));
+  return nullptr;
+}
+
+// HOT: once a chunk. Three Node-API calls to read the arguments, one to return; no allocation.
+napi_value execute(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value arguments[2];
+  void* data = nullptr;
+  napi_get_cb_info(env, info, &count, arguments, nullptr, &data);
+  WorkerBox& box = *static_cast<WorkerBox*>(static_cast<Box*>(data));
+  int32_t connection = -1;
+  uint32_t bytes = 0;
+  if (napi_get_value_int32(env, arguments[0], &connection) != napi_ok ||
+      napi_get_value_uint32(env, arguments[1], &bytes) != napi_ok) {
+    napi_throw_type_error(env, nullptr, "connection and bytes must be numbers");
+    return nullptr;
+  }
+  if (!box.isOpen()) return nullptr;
+  if (!box.session().isConnected(connection)) {
+    napi_throw_range_error(env, nullptr, ("There is no connection " + std::to_string(connection)).c_str());
+    return nullptr;
+  }
+  if (bytes > box.input.size() || box.output.size() == 0) {
+    napi_throw_range_error(env, nullptr, "bytes must not be more than the input holds, and there must be an output");
+    return nullptr;
+  }
+  const Outcome outcome =
+      box.session().execute(connection, {box.input.at(), bytes}, {box.output.at(), box.output.size()});
+  memcpy(box.flags.at(), &outcome.flags, sizeof outcome.flags);
+  napi_value written = nullptr;
+  napi_create_uint32(env, static_cast<uint32_t>(outcome.bytes), &written);
+  return written;
+}
+
+napi_value makeFrame(napi_env env, const ControlFrame& frame) {
+  napi_value object = nullptr;
+  napi_create_object(env, &object);
+  setField(env, object, "connection", makeNumber(env, frame.connection));
+  setField(env, object, "requestId", makeNumber(env, frame.requestId));
+  setField(env, object, "opcode", makeNumber(env, static_cast<uint8_t>(frame.opcode)));
+  setField(env, object, "flags", makeNumber(env, frame.flags));
+  setField(env, object, "deadlineMs", makeNumber(env, frame.deadlineMs));
+  setField(env, object, "extras", makeBuffer(env, frame.extras));
+  setField(env, object, "key", makeBuffer(env, frame.key));
+  setField(env, object, "value", makeBuffer(env, frame.value));
+  return object;
+}
+
+napi_value takeControl(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  if (!box.isOpen()) return nullptr;
+  const std::vector<ControlFrame> frames = box.session().takeControl();
+  napi_value list = nullptr;
+  napi_create_array_with_length(env, frames.size(), &list);
+  for (size_t i = 0; i < frames.size(); i++) {
+    napi_set_element(env, list, static_cast<uint32_t>(i), makeFrame(env, frames[i]));
+  }
+  return list;
+}
+
+napi_value tick(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  if (box.isOpen()) box.worker().tick();
+  return nullptr;
+}
+
+napi_value close(napi_env env, napi_callback_info info) {
+  Call(env, info).box<WorkerBox>().close();
+  return nullptr;
+}
+
+void defineFlags(napi_env env, napi_value object, WorkerBox& box) {
+  napi_value memory = nullptr;
+  napi_value array = nullptr;
+  void* data = nullptr;
+  napi_create_arraybuffer(env, sizeof(uint32_t), &data, &memory);
+  napi_create_typedarray(env, napi_uint32_array, 1, memory, 0, &array);
+  box.flags.hold(env, array, {static_cast<const char*>(data), sizeof(uint32_t)});
+  setField(env, object, "flags", array);
+}
+
+}  // namespace
+
+napi_value makeWorker(napi_env env, const std::shared_ptr<Memory>& memory) {
+  Failure failure;
+  std::unique_ptr<Worker> worker = Worker::open(*memory, &failure);
+  if (worker == nullptr) {
+    throwCoded(env, failure.code, failure.message);
+    return nullptr;
+  }
+  const uint32_t id = worker->id();
+  auto* box = new WorkerBox(env, memory, std::move(worker));  // owned by the functions it defines
+  napi_value object = nullptr;
+  napi_create_object(env, &object);
+  box->define(env, object, "useInput", useInput);
+  box->define(env, object, "useOutput", useOutput);
+  box->define(env, object, "connect", connect);
+  box->define(env, object, "greet", greet);
+  box->define(env, object, "disconnect", disconnect);
+  box->define(env, object, "execute", execute);
+  box->define(env, object, "takeControl", takeControl);
+  box->define(env, object, "tick", tick);
+  box->define(env, object, "close", close);
+  defineFlags(env, object, *box);
+  setField(env, object, "id", makeNumber(env, id));
+  setField(env, object, "outputBytesMin", makeNumber(env, static_cast<double>(box->session().outputBytesMin())));
+  return object;
+}
+
+}  // namespace henge
