@@ -67,14 +67,15 @@ async function runChecks(names, sum) {
 async function checkNative() {
   if (!isOnPath('clang-tidy'))
     return { skipped: 'clang-tidy is not installed (on Debian: apt-get install clang-tidy)' };
-  const headers = createRequire(import.meta.url)('node-api-headers').include_dir;
+  const nodeHeaders = createRequire(import.meta.url)('node-api-headers').include_dir;
+  const flags = ['-std=c++17', `-isystem${nodeHeaders}`, ...(process.arch === 'x64' ? ['-march=x86-64-v2'] : [])];
   const entries = await readdir(join(ROOT, 'native'), { recursive: true });
   const sources = entries.filter((path) => path.endsWith('.cc') && !path.startsWith('build')).sort();
   const failures = [];
   const tidyNext = async () => {
     for (let source = sources.shift(); source !== undefined; source = sources.shift()) {
-      const tidy = ['--quiet', `--checks=${TIDY_CHECKS}`, '--warnings-as-errors=*', `native/${source}`];
-      const { isPassed, output } = await run('clang-tidy', ...tidy, '--', '-std=c++17', `-isystem${headers}`);
+      const tidy = ['--quiet', `--checks=${TIDY_CHECKS}`, '--warnings-as-errors=*', '--header-filter=native/'];
+      const { isPassed, output } = await run('clang-tidy', ...tidy, `native/${source}`, '--', ...flags);
       if (!isPassed) failures.push(output);
     }
   };

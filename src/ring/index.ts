@@ -4,6 +4,6 @@
  */
 
 export { type MemberMovement, type MovementPlan, planMovement } from './plan.js';
-export { MEMBERS_MAX, type RingMember, WEIGHT_MAX } from './points.js';
+export { type RingMember, WEIGHT_MAX } from './points.js';
 export { crc16, SLOTS, type Slot, slotOf } from './slot.js';
 export { buildSlotTable, LOAD_FACTOR_MAX, NO_NODE, primaryOf, type SlotTable } from './table.js';

@@ -35,7 +35,7 @@ const VNODES_PER_WEIGHT = 256;
 export const WEIGHT_MAX = 64;
 
 /** An owner is 16 bits of a table's entry, and 0xFFFF says "none". */
-export const MEMBERS_MAX = 0xffff;
+const MEMBERS_MAX = 0xffff;
 
 /**
  * A copy of the members in the order in which tables number them: by name, in UTF-16 code units, whatever the locale.
