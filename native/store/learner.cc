@@ -25,8 +25,9 @@ constexpr uint64_t FIRST_PERIOD_EVENTS = 256;
 constexpr uint64_t ADVANCE_BYTES_MAX = 1ull << 25;
 constexpr uint32_t GAP_UNKNOWN = 3;
 
-// What is forgotten per relearn: an old round weighs half after seven, that is about 14 events per item.
-constexpr float DECAY = 0.9f;
+// What is forgotten per relearn: an old round weighs half after fourteen, that is about 28 events per item. Forgetting
+// faster (0.9, 0.8) cost 0.3 and 1 % more misses on real traces, and 2 % where ages alone tell items apart.
+constexpr float DECAY = 0.95f;
 // A class of its own has so many events of the general distribution mixed in: until it has hundreds it follows the others.
 constexpr float PSEUDO_EVENTS = 64;
 // Fewer than this many events at or beyond an age say nothing; the value then fades with age.

@@ -15,15 +15,15 @@
 //   evict     1. Candidates: the oldest sealed region of the worker's NEW queue, the oldest of its KEPT queue, and VICTIM_RANDOM
 //                sealed regions anywhere in the pool (busy, open or being evicted: skip, draw again at most once each).
 //             2. For each, SAMPLES_PER_REGION records spread evenly over its bytes (a region keeps the offset of the first record
-//                behind every sixteenth of its bytes): RegionWorth::add(score, bytes). A dead or expired record has score 0.
+//                behind every sixteenth of its bytes, 0 the first): RegionWorth::add(score, bytes). A dead or expired record has score 0.
 //                observe() the scores of living records of the *random* regions, and of no others.
 //             3. The victim has the least worth; the first candidate wins a draw. An empty region (all dead) wins at once.
 //             4. Cut: walk the victim once without locks, adding (score, bytes) of every record, dead ones with score 0; then
 //                walk again, each record under its segment's lock: dead: skip it; cut.drops(score, bytes): unlink it, put its
 //                heat to the segment's ghosts, lost() what they displace; else re-append it with kept(heat), to NEW or KEPT by
 //                isNew(). Call drops() for dead records too: they pay into the quarter that a victim must give up. Expired
-//                items are dead and leave no ghost. At most three quarters of a region are copied, so at least one region of
-//                reserve per worker secures the progress of eviction.
+//                items are dead and leave no ghost. At most three quarters of a region are copied, but to two logs: an eviction
+//                starts only with two free regions that no other eviction counts on. With one it can run dry half-way.
 //   relearn   when relearnDue() (ask once per evicted region): LIVING_SAMPLES heats of random living items (random segment,
 //             random entry), then relearn(). Off every lock; some 30 µs.
 //   travel    last use is in this store's ticks: an item sent to another node carries carried(heat), and the receiver
