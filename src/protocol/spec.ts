@@ -131,6 +131,10 @@ export const Encoding = {
   MSGPACK: 0x02,
   INTEGER: 0x03,
   BIGINT: 0x04,
+  /** MSGPACK with marks for what it cannot say by itself: maps, -0 and keys such as `__proto__` (src/client/marks.ts). */
+  MARKED: 0x05,
+  /** u64 milliseconds since 1970 until which the value is fresh, u8 encoding of the rest, the rest. Only getOrSet writes it. */
+  FRESH_UNTIL: 0x06,
   KIND_MASK: 0x0f,
   DEFLATE: 0x10,
   BROTLI: 0x20,

@@ -1,0 +1,145 @@
+/**
+ * The link to one node: its pipeline, and the connection that carries it for as long as it lasts. A lost connection is
+ * made anew, at once the first time and then after growing, jittered pauses; meanwhile requests wait in the pipeline for
+ * their deadlines, or, when the node has been away for longer than a moment, are refused at once.
+ */
+
+import { type HelloAnswer, Limit, Opcode } from '../protocol/index.js';
+import { AnswerKind, type Call, Draft } from './call.js';
+import { Connection } from './connection.js';
+import { HengeError } from './errors.js';
+import { Pipeline, type PipelineEvents, type PipelineLimits } from './pipeline.js';
+import { reconnectDelayMs } from './router.js';
+
+export interface LinkEvents extends PipelineEvents {
+  up(link: Link): void;
+  /** The connection is gone; `calls` were on it and may have run. */
+  down(link: Link, calls: Call[], error: HengeError): void;
+}
+
+export interface LinkOptions extends PipelineLimits {
+  readonly clientName: string;
+  readonly clock: () => number;
+  readonly random: () => number;
+  readonly epoch: () => number;
+}
+
+/** A node away for longer than this is not waited for: calls fail at once, so that a cache that is down costs no time. */
+const AWAY_MS_MAX = 1_000;
+/** A node that owes answers and has sent nothing for this long past a deadline is taken for dead. */
+const SILENCE_MS_MAX = 3_000;
+/** Patience for the subscription that every connection begins with. */
+const SUBSCRIBE_MS = 5_000;
+
+export class Link {
+  readonly pipeline: Pipeline;
+  /** As the node called itself in its hello; empty before. */
+  nodeName = '';
+  #connection: Connection | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #attempts = 0;
+  #awaySince: number;
+  #isUp = false;
+  #isClosed = false;
+
+  constructor(
+    public address: string,
+    private readonly options: LinkOptions,
+    private readonly events: LinkEvents,
+  ) {
+    this.pipeline = new Pipeline(options, options.clock, events, Limit.VALUE_BYTES_MAX);
+    this.#awaySince = options.clock();
+    this.#connect();
+  }
+
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  /** The node moved to another address; nothing else about it changed. */
+  readdress(address: string): void {
+    if (address === this.address) return;
+    this.address = address;
+    this.#connection?.close(`the node moved to ${address}`);
+    this.#attempts = 0;
+    if (this.#connection === undefined) this.#connect();
+  }
+
+  /** Called every few milliseconds while calls are pending. */
+  sweep(nowMs: number): void {
+    this.pipeline.expire(nowMs);
+    if (this.pipeline.isSilent(nowMs, SILENCE_MS_MAX)) this.#connection?.close(`${this.address} has fallen silent`);
+    if (!this.#isUp) this.#refuseIfAway(nowMs);
+  }
+
+  /** Closes the connection for good; what is pending fails. */
+  close(error: HengeError): void {
+    this.#isClosed = true;
+    this.pipeline.refusal = () => error;
+    clearTimeout(this.#retryTimer);
+    this.#connection?.close(error.message);
+    this.pipeline.failAll((call, isUnsent) => {
+      return new HengeError(error.code, error.message, { maybeApplied: call.isWrite && !isUnsent });
+    });
+  }
+
+  #connect(): void {
+    if (this.#isClosed) return;
+    clearTimeout(this.#retryTimer);
+    try {
+      const connection: Connection = new Connection(this.address, this.options.clientName, this.options.epoch(), {
+        greeted: (answer, nodeName) => this.#greeted(connection, answer, nodeName),
+        lost: (error) => this.#lost(error),
+        written: () => this.pipeline.written(),
+        received: () => {
+          this.pipeline.receivedAt = this.options.clock();
+        },
+      });
+      this.#connection = connection;
+    } catch (error) {
+      this.#lost(error instanceof HengeError ? error : new HengeError('UNREACHABLE', String(error), { cause: error }));
+    }
+  }
+
+  #greeted(connection: Connection, answer: HelloAnswer, nodeName: string): Pipeline {
+    this.#attempts = 0;
+    this.#isUp = true;
+    this.nodeName = nodeName;
+    this.pipeline.valueBytesMax = answer.valueBytesMax;
+    this.pipeline.refusal = undefined;
+    this.pipeline.attach(connection);
+    this.#subscribe();
+    this.events.up(this);
+    return this.pipeline;
+  }
+
+  /** Every connection subscribes, for any of them may be the last one that stands when the topology changes. */
+  #subscribe(): void {
+    const draft = new Draft();
+    draft.opcode = Opcode.SUBSCRIBE;
+    draft.answer = AnswerKind.RAW;
+    draft.deadlineMs = SUBSCRIBE_MS;
+    // Failing it costs nothing: a stale table is found out by the first request that is refused.
+    this.pipeline.append(draft).catch(() => undefined);
+  }
+
+  #lost(error: HengeError): void {
+    this.#connection = undefined;
+    if (this.#isUp) this.#awaySince = this.options.clock();
+    this.#isUp = false;
+    const calls = this.pipeline.detach();
+    this.events.down(this, calls, error);
+    if (this.#isClosed) return;
+    this.#refuseIfAway(this.options.clock());
+    const delayMs = reconnectDelayMs(this.#attempts++, this.options.random);
+    // Unref: a process may end although a node is away; while calls are pending the sweep keeps it alive.
+    this.#retryTimer = setTimeout(() => this.#connect(), delayMs).unref();
+  }
+
+  #refuseIfAway(nowMs: number): void {
+    if (this.pipeline.refusal !== undefined || nowMs - this.#awaySince < AWAY_MS_MAX) return;
+    const address = this.address;
+    this.pipeline.refusal = () =>
+      new HengeError('UNREACHABLE', `${address} cannot be reached; trying again in the background`);
+  }
+}
