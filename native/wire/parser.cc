@@ -97,7 +97,7 @@ const Shape* admit(const Header& header, const Gate& gate, Kind* kind, Sentence*
   }
   const bool isHello = header.opcode == static_cast<uint8_t>(Opcode::HELLO);
   if (isHello == gate.isGreeted) {
-    say(sentence, isHello ? "HELLO was said already" : "The first frame of a connection must be HELLO, not opcode 0x%02x",
+    say(sentence, isHello ? "HELLO was said already" : "A connection begins with HELLO, not with opcode 0x%02x",
         header.opcode);
     return nullptr;
   }
@@ -107,7 +107,7 @@ const Shape* admit(const Header& header, const Gate& gate, Kind* kind, Sentence*
     return nullptr;
   }
   if (header.opcode >= PEER_OPCODES || !SHAPES[header.opcode].isKnown) {
-    say(sentence, "Opcode 0x%02x is not known in version %u of the protocol", header.opcode, protocol::PROTOCOL_VERSION);
+    say(sentence, "Opcode 0x%02x is not in version %u of the protocol", header.opcode, protocol::PROTOCOL_VERSION);
     return nullptr;
   }
   return &SHAPES[header.opcode];

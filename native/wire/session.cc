@@ -86,8 +86,8 @@ Outcome Session::execute(int32_t number, std::string_view input, Output output) 
   return {outputBytes, flags_};
 }
 
-// Runs what waits, giving a frame that was cut the bytes it lacks and no more, so that the rest of the chunk is run where
-// it lies. Returns what is left of the input.
+// Runs what waits, giving a frame that was cut the bytes it lacks and no more, so that the rest of the chunk is run
+// where it lies. Returns what is left of the input.
 std::string_view Session::runBacklog(std::string_view input) {
   Backlog& backlog = connection_->backlog;
   while (mayGoOn()) {
@@ -104,7 +104,7 @@ std::string_view Session::runBacklog(std::string_view input) {
   return input;
 }
 
-// Runs the complete frames at the beginning of `bytes` while the connection may go on; returns how many bytes they were.
+// Runs the complete frames at the beginning of `bytes` while the connection may go on; returns their length.
 size_t Session::run(std::string_view bytes) {
   size_t used = 0;
   while (mayGoOn()) {
