@@ -15,7 +15,7 @@ import {
   requestFrame,
   Status,
 } from '../protocol/index.js';
-import { HengeError } from './errors.js';
+import { HengeError, type HengeErrorCode } from './errors.js';
 import { FrameReader, type FrameSink } from './frame-reader.js';
 import type { Transport } from './pipeline.js';
 
@@ -65,8 +65,10 @@ export class Connection implements Transport, FrameSink {
     this.#socket = connect({ ...endpointOf(address), noDelay: true, onread: { buffer, callback } });
     this.#socket.setKeepAlive(true, KEEP_ALIVE_MS);
     this.#socket.once('connect', () => this.#greet());
-    this.#socket.once('error', (cause) => this.#lose(`connection to ${address} failed: ${cause.message}`, cause));
-    this.#socket.once('close', () => this.#lose(`${address} closed the connection`));
+    this.#socket.once('error', (cause) =>
+      this.#lose('CONNECTION_LOST', `connection to ${address} failed: ${cause.message}`, cause),
+    );
+    this.#socket.once('close', () => this.#lose('CONNECTION_LOST', `${address} closed the connection`));
     this.#greetingTimer = setTimeout(() => this.close(`${address} did not greet in time`), GREETING_MS_MAX);
   }
 
@@ -79,9 +81,8 @@ export class Connection implements Transport, FrameSink {
     if (last > 0) this.#socket.uncork();
   }
 
-  close(reason: string): void {
-    this.#socket.destroy();
-    this.#lose(reason);
+  close(reason: string, code: HengeErrorCode = 'CONNECTION_LOST'): void {
+    this.#lose(code, reason);
   }
 
   /** The first answer of the connection. Later ones go where `greeted` says. */
@@ -90,7 +91,7 @@ export class Connection implements Transport, FrameSink {
     if (answer.id !== HELLO_ID) return false;
     if (answer.status !== Status.OK) {
       const sentence = answer.value.toString() || `status ${answer.status}`;
-      this.close(`${this.address} refused the hello: ${sentence}`);
+      this.close(`${this.address} refused the hello: ${sentence}`, 'PROTOCOL');
       return true;
     }
     const hello = readHelloAnswer(answer.extras);
@@ -114,18 +115,17 @@ export class Connection implements Transport, FrameSink {
     try {
       isUnderstood = this.#reader.read(buffer, view, count);
     } catch (cause) {
-      this.#lose(`${this.address} sent a frame that contradicts itself`, cause);
+      this.#lose('PROTOCOL', `${this.address} sent a frame that contradicts itself`, cause);
     }
-    if (!isUnderstood) this.close(`${this.address} broke the protocol`);
+    if (!isUnderstood) this.close(`${this.address} broke the protocol`, 'PROTOCOL');
   }
 
-  #lose(message: string, cause?: unknown): void {
+  #lose(code: HengeErrorCode, message: string, cause?: unknown): void {
     if (this.#isLost) return;
     this.#isLost = true;
     clearTimeout(this.#greetingTimer);
     this.#socket.destroy();
     this.#socket.on('error', ignoreLateError);
-    const code = message.endsWith('protocol') ? 'PROTOCOL' : 'CONNECTION_LOST';
     queueMicrotask(() => this.events.lost(new HengeError(code, message, cause === undefined ? {} : { cause })));
   }
 }

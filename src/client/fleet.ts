@@ -4,8 +4,7 @@
  *
  *   issue ──▶ slot ──▶ link ──▶ answer          refused or lost ──▶ judge ──▶ held by slot ──▶ link of the newest table
  *
- * While a slot has a request waiting here, later requests to it queue behind, so that one client's writes to a key are
- * never turned round. A newer topology is fetched once, however many requests were refused.
+ * A newer topology is fetched once, however many requests were refused.
  */
 
 import { Opcode, Status } from '../protocol/index.js';
@@ -14,6 +13,7 @@ import { errorOf, type RawAnswer } from './answer.js';
 import { AnswerKind, Call, Chunk, Draft, type Reject, type Resolve } from './call.js';
 import { HengeError } from './errors.js';
 import { roomFor, writeFrame } from './frame-writer.js';
+import { HeldCalls } from './held.js';
 import { Link, type LinkOptions } from './link.js';
 import type { ClientSettings } from './options.js';
 import { judge, type Mishap, parseTopology, RetryBudget, Routes, type Topology } from './router.js';
@@ -28,15 +28,8 @@ export interface FleetEvents {
 const SWEEP_MS = 10;
 /** How long a topology is waited for. */
 const TOPOLOGY_MS_MAX = 1_000;
-/** Requests held for another try, past which they fail: as many as one node may have in flight. */
-const HELD_MAX = 65_536;
-
-/** Requests of one slot that wait, in order, until nothing they wait for is left. */
-interface Held {
-  readonly calls: Call[];
-  reasons: number;
-}
-
+/** Pause before a client without a topology asks for one again. */
+const FIRST_TOPOLOGY_PAUSE_MS = 100;
 export class Fleet {
   #routes: Routes | undefined;
   /** By index in the routes' members; undefined for a member without an address. */
@@ -45,10 +38,13 @@ export class Fleet {
   #only: Link | undefined;
   /** Links to seeds, until a topology says who is who. */
   #seedLinks: Link[] = [];
+  /** Links to nodes that are members no longer, until what is in flight on them is answered. */
+  #leaving: Link[] = [];
   #lastError: HengeError | undefined;
 
-  readonly #held = new Map<Slot, Held>();
-  #heldCount = 0;
+  readonly #held = new HeldCalls((calls) => {
+    for (const call of calls) this.#resend(call);
+  });
   readonly #budget = new RetryBudget();
   #issued = 0;
   #fetching: Promise<void> | undefined;
@@ -101,7 +97,7 @@ export class Fleet {
 
   /** Calls whose callers still wait. */
   get awaited(): number {
-    let count = this.#heldCount;
+    let count = this.#held.count;
     for (const link of this.#allLinks()) count += link.pipeline.awaited;
     return count;
   }
@@ -113,7 +109,7 @@ export class Fleet {
 
   /** Calls that may still be answered, whether or not somebody waits. */
   get #inFlight(): number {
-    let count = this.#heldCount;
+    let count = this.#held.count;
     for (const link of this.#allLinks()) count += link.pipeline.inFlight;
     return count;
   }
@@ -126,7 +122,7 @@ export class Fleet {
    */
   issue(draft: Draft): Promise<unknown> {
     this.#issued++;
-    if (this.#heldCount > 0) return this.#issueBehindHeld(draft);
+    if (this.#held.count > 0) return this.#issueBehindHeld(draft);
     const link = this.#only ?? this.#linkOf(slotOf(draft.key));
     return link.pipeline.append(draft);
   }
@@ -150,11 +146,10 @@ export class Fleet {
     this.#isClosed = true;
     const error = closedError();
     for (const link of this.#allLinks()) link.close(error);
-    for (const held of this.#held.values()) for (const call of held.calls) call.fail(error);
-    this.#held.clear();
-    this.#heldCount = 0;
+    this.#held.failAll(error);
     this.#links = [];
     this.#seedLinks = [];
+    this.#leaving = [];
     this.#only = undefined;
     this.#routes = undefined;
     clearTimeout(this.#sweepTimer);
@@ -181,6 +176,7 @@ export class Fleet {
   *#allLinks(): Generator<Link> {
     for (const link of this.#links) if (link !== undefined) yield link;
     yield* this.#seedLinks;
+    yield* this.#leaving;
   }
 
   // --- topology -------------------------------------------------------------------------------------------------
@@ -196,7 +192,10 @@ export class Fleet {
       pushed: (value) => this.#pushed(value),
       waits: () => this.#sweepSoon(),
       up: () => this.#up(link),
-      down: (_, calls, error) => this.#down(link, calls, error),
+      down: (calls, error, isNews) => {
+        if (isNews) this.events.down(link.address, error);
+        this.#down(link, calls, error);
+      },
     });
     return link;
   }
@@ -233,12 +232,19 @@ export class Fleet {
       try {
         this.#adoptTopology(await this.#askTopology(link));
       } catch (error) {
-        // Whoever needs the topology finds out by its own deadline, or asks again after its next refusal.
+        // Whoever needs the topology finds out by its own deadline, or asks again after its next refusal; only a client
+        // that has none yet must ask again by itself.
         this.#lastError =
           error instanceof HengeError ? error : new HengeError('PROTOCOL', String(error), { cause: error });
+        if (this.#routes === undefined) setTimeout(() => this.#refreshFirst(), FIRST_TOPOLOGY_PAUSE_MS);
         return;
       }
     } while (this.#fetchAgain && !this.#isClosed && this.#routes === undefined);
+  }
+
+  #refreshFirst(): void {
+    const link = [...this.#allLinks()].find((candidate) => candidate.isUp);
+    if (link !== undefined && this.#routes === undefined) void this.#refresh(link);
   }
 
   async #askTopology(link: Link): Promise<Topology> {
@@ -275,20 +281,31 @@ export class Fleet {
   }
 
   #linkFor(name: string, address: string, known: readonly Link[]): Link {
-    const link = known.find((candidate) => candidate.nodeName === name) ?? known.find((one) => one.address === address);
+    const link =
+      known.find((one) => one.nodeName === name) ?? known.find((one) => one.nodeName === '' && one.address === address);
     if (link === undefined) return this.#makeLink(address);
-    // A seed may have been given under another name of the same place; it is the right node all the same.
-    if (!link.isUp || link.nodeName !== name) link.readdress(address);
+    link.readdress(address);
     return link;
   }
 
-  /** What was not sent to a node that is a member no longer goes to whoever leads its key now. */
+  /** What was not sent goes to whoever leads its key now; what was sent is still answered, or sent on by a refusal. */
   #leaveOthers(links: readonly Link[]): void {
     for (const link of links) {
-      const calls = link.pipeline.withdraw();
-      link.close(new HengeError('CONNECTION_LOST', `${link.address} is no member of the cluster any more`));
-      for (const call of calls) if (isKeyed(call.opcode)) this.#resend(call);
+      for (const call of link.pipeline.withdraw()) {
+        if (isKeyed(call.opcode)) this.#resend(call);
+        else call.fail(leftError(link));
+      }
+      link.pipeline.refusal = () => leftError(link);
+      this.#leaving.push(link);
     }
+    this.#closeLeft();
+  }
+
+  #closeLeft(): void {
+    const isDone = (link: Link): boolean => !link.isUp || link.pipeline.awaited === 0;
+    const done = this.#leaving.filter(isDone);
+    this.#leaving = this.#leaving.filter((link) => !done.includes(link));
+    for (const link of done) link.close(leftError(link));
   }
 
   // --- what did not work at once ----------------------------------------------------------------------------------
@@ -296,21 +313,19 @@ export class Fleet {
   #refused(link: Link, call: Call, status: number, epoch: number): void {
     const kind = status === Status.MOVED ? 'moved' : 'busy';
     const delayMs = this.#delayFor(kind, call);
-    if (delayMs === undefined) return call.fail(errorOf(status, '', call));
-    if (!isKeyed(call.opcode)) {
+    if (delayMs === undefined) {
+      call.fail(errorOf(status, '', call));
+    } else if (isKeyed(call.opcode)) {
+      const isStale = kind === 'moved' && epoch > (this.#routes?.topology.epoch ?? 0);
+      this.#held.add(slotOf(call.key), call, this.#await(delayMs, isStale ? link : undefined));
+      this.#sweepSoon();
+    } else {
       setTimeout(() => this.#adopt(link, call), delayMs);
-      return;
     }
-    const slot = slotOf(call.key);
-    this.#hold(slot, call);
-    if (delayMs > 0) this.#delay(slot, delayMs);
-    if (kind === 'moved' && epoch > (this.#routes?.topology.epoch ?? 0)) this.#holdUntilFetched(slot, link);
-    if (this.#held.get(slot)?.reasons === 0) this.#delay(slot, 0);
   }
 
   #down(link: Link, calls: readonly Call[], error: HengeError): void {
     this.#lastError = error;
-    this.events.down(link.address, error);
     for (const call of calls) {
       const delayMs = this.#isClosed ? undefined : this.#delayFor('lost', call);
       if (delayMs === undefined) {
@@ -352,52 +367,24 @@ export class Fleet {
     }
   }
 
-  // --- requests held by slot ------------------------------------------------------------------------------------------
+  async #await(delayMs: number, link: Link | undefined): Promise<void> {
+    if (link !== undefined) await this.#refresh(link);
+    if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
+  }
 
   #issueBehindHeld(draft: Draft): Promise<unknown> {
     const slot = slotOf(draft.key);
-    if (!this.#held.has(slot)) return this.#linkOf(slot).pipeline.append(draft);
+    const pipeline = this.#linkOf(slot).pipeline;
+    if (!this.#held.has(slot)) return pipeline.append(draft);
     const chunk = new Chunk(roomFor(draft));
-    const bytes = writeFrame(chunk, draft, 0, this.#linkOf(slot).pipeline.valueBytesMax);
+    const bytes = writeFrame(chunk, draft, 0, pipeline.valueBytesMax);
     chunk.end = bytes;
     chunk.isRetired = true;
     return new Promise((resolve: Resolve, reject: Reject) => {
       const call = new Call(draft.answer, draft.opcode, this.clock() + draft.deadlineMs, chunk, resolve, reject);
       call.bytes = bytes;
-      this.#hold(slot, call);
+      this.#held.add(slot, call);
     });
-  }
-
-  #hold(slot: Slot, call: Call): void {
-    if (this.#heldCount >= HELD_MAX) {
-      return call.fail(new HengeError('QUEUE_FULL', `over ${HELD_MAX} requests wait for another try`));
-    }
-    const held = this.#held.get(slot) ?? { calls: [], reasons: 0 };
-    held.calls.push(call);
-    this.#held.set(slot, held);
-    this.#heldCount++;
-    this.#sweepSoon();
-  }
-
-  #delay(slot: Slot, delayMs: number): void {
-    const held = this.#held.get(slot);
-    if (held === undefined) return;
-    held.reasons++;
-    setTimeout(() => this.#unhold(slot, held), delayMs);
-  }
-
-  #holdUntilFetched(slot: Slot, link: Link): void {
-    const held = this.#held.get(slot);
-    if (held === undefined) return;
-    held.reasons++;
-    void this.#refresh(link).then(() => this.#unhold(slot, held));
-  }
-
-  #unhold(slot: Slot, held: Held): void {
-    if (--held.reasons > 0 || this.#held.get(slot) !== held) return;
-    this.#held.delete(slot);
-    this.#heldCount -= held.calls.length;
-    for (const call of held.calls) if (!call.isSettled) this.#resend(call);
   }
 
   // --- deadlines ----------------------------------------------------------------------------------------------------
@@ -412,18 +399,17 @@ export class Fleet {
   #sweep(): void {
     const nowMs = this.clock();
     for (const link of this.#allLinks()) link.sweep(nowMs);
-    for (const held of this.#held.values()) {
-      for (const call of held.calls) {
-        if (call.deadlineAt <= nowMs)
-          call.fail(new HengeError('MOVED', 'no node took the request within the deadline'));
-      }
-    }
+    this.#held.expire(nowMs);
+    if (this.#leaving.length > 0) this.#closeLeft();
     this.#isSweeping = false;
     if (this.#inFlight > 0) this.#sweepSoon();
   }
 }
 
 const closedError = (): HengeError => new HengeError('CLOSED', 'the client is closed');
+
+const leftError = (link: Link): HengeError =>
+  new HengeError('CONNECTION_LOST', `${link.address} is no member of the cluster any more`);
 
 /** Whether a request goes where its key lives; the others go to a node that was named. */
 const isKeyed = (opcode: number): boolean => opcode >= Opcode.GET && opcode <= Opcode.APPEND;

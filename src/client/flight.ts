@@ -60,14 +60,6 @@ interface Flight {
   callers: number;
 }
 
-/** The cache as a flight needs it. */
-export class Origin {
-  constructor(
-    readonly keyspace: Keyspace,
-    readonly settings: ClientSettings,
-  ) {}
-}
-
 /** How long values are fresh, and stale. Milliseconds. */
 interface Windows {
   readonly ttlMs: number;
@@ -92,19 +84,20 @@ export class Flights {
   readonly #lastValues = new Map<string, unknown>();
   readonly #turns: Turns;
 
-  constructor(loadsMax: number) {
-    this.#turns = new Turns(loadsMax);
+  constructor(private readonly settings: ClientSettings) {
+    this.#turns = new Turns(settings.loadsMax);
   }
 
-  run<T>(key: Key, load: Loader<T>, options: GetOrSetOptions, origin: Origin): Promise<T> {
-    const windows = windowsOf(options, origin.settings);
+  run<T>(key: Key, load: Loader<T>, options: GetOrSetOptions, cache: Keyspace): Promise<T> {
+    const windows = windowsOf(options, this.settings.ttlMs);
     if (options.signal?.aborted) throw abortError(options.signal);
     const id = typeof key === 'string' ? `s${key}` : `b${Buffer.from(key).toString('latin1')}`;
     let flight = this.#flights.get(id);
     if (flight === undefined) {
       const controller = new AbortController();
-      const task = { key, id, load, options, windows, cache: origin.keyspace, signal: controller.signal };
-      flight = { promise: this.#fly(task).finally(() => this.#flights.delete(id)), controller, callers: 0 };
+      const task = { key, id, load, options, windows, cache, signal: controller.signal };
+      const begun: Flight = { promise: this.#fly(task).finally(() => this.#end(id, begun)), controller, callers: 0 };
+      flight = begun;
       this.#flights.set(id, flight);
     }
     return this.#join(id, flight, options.signal) as Promise<T>;
@@ -116,11 +109,15 @@ export class Flights {
     const leave = (): void => {
       if (--flight.callers > 0) return;
       // Whoever comes now begins a flight of its own.
-      if (this.#flights.get(id) === flight) this.#flights.delete(id);
+      this.#end(id, flight);
       flight.controller.abort(signal.reason);
     };
     signal.addEventListener('abort', leave, { once: true });
     return abortable(flight.promise, signal).finally(() => signal.removeEventListener('abort', leave));
+  }
+
+  #end(id: string, flight: Flight): void {
+    if (this.#flights.get(id) === flight) this.#flights.delete(id);
   }
 
   async #fly<T>(task: Task<T>): Promise<unknown> {
@@ -243,9 +240,9 @@ class Turns {
   }
 }
 
-function windowsOf(options: GetOrSetOptions, settings: ClientSettings): Windows {
+function windowsOf(options: GetOrSetOptions, ttlMsDefault: number): Windows {
   const windows = {
-    ttlMs: options.ttl === undefined ? settings.ttlMs : parseTtl(options.ttl),
+    ttlMs: options.ttl === undefined ? ttlMsDefault : parseTtl(options.ttl),
     revalidateMs: parseTtl(options.staleWhileRevalidate ?? 0),
     errorMs: parseTtl(options.staleIfError ?? 0),
   };

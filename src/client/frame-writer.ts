@@ -67,7 +67,7 @@ export function writeFrame(chunk: Chunk, draft: Draft, id: number, valueBytesMax
 
 /** Milliseconds left, in the 16 bits a frame has for them. */
 export function writeDeadline(view: DataView, start: number, deadlineMs: number): void {
-  view.setUint16(start + 6, deadlineMs > 0xffff ? 0xffff : deadlineMs, true);
+  view.setUint16(start + 6, Math.min(deadlineMs, 0xffff), true);
 }
 
 /** @throws HengeError INVALID_KEY for what cannot be a key, before room is made for it. */

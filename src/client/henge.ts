@@ -34,7 +34,7 @@ export class Henge extends Keyspace implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   private constructor(fleet: Fleet, settings: ClientSettings, events: EventEmitter<HengeEvents>) {
-    super(fleet, settings, new Flights(settings.loadsMax), '');
+    super(fleet, settings, new Flights(settings), '');
     this.#fleet = fleet;
     this.#settings = settings;
     this.#events = events;

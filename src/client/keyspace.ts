@@ -12,7 +12,7 @@ import { AnswerKind, Draft, isWrite } from './call.js';
 import { encodeValue, kindOf, packValue, withFreshness } from './codec.js';
 import { HengeError } from './errors.js';
 import type { Fleet } from './fleet.js';
-import { type Flights, type GetOrSetOptions, type Loader, Origin } from './flight.js';
+import type { Flights, GetOrSetOptions, Loader } from './flight.js';
 import { checkKey } from './frame-writer.js';
 import {
   ackFlags,
@@ -49,6 +49,9 @@ export class Keyspace {
   readonly #flights: Flights;
   readonly #prefix: Key;
   readonly #draft = new Draft();
+  /** What #encode made. */
+  #encoding = 0;
+  #encoded: Draft['value'];
 
   /** @internal Use Henge.connect and namespace. */
   constructor(fleet: Fleet, settings: ClientSettings, flights: Flights, prefix: Key) {
@@ -100,14 +103,16 @@ export class Keyspace {
    */
   set(key: Key, value: unknown, options: ConditionalSetOptions): Promise<Version | undefined>;
   set(key: Key, value: unknown, options?: SetOptions): Promise<void>;
-  set(key: Key, value: unknown, options?: SetOptions): Promise<Version | undefined | void> {
+  set(key: Key, value: unknown, options?: SetOptions): Promise<unknown> {
     try {
+      this.#encode(value);
       const draft = this.#write(Opcode.SET, key, options);
       draft.answer = AnswerKind.DONE;
       draft.extrasBytes = 8;
       putTtl(draft, TTL_AT, this.#settings.ttlMs);
       if (options !== undefined) this.#applySetOptions(draft, options);
-      this.#putValue(draft, value);
+      draft.encoding = this.#encoding;
+      draft.value = this.#encoded;
       return this.#send(draft, options);
     } catch (error) {
       return Promise.reject(error);
@@ -204,7 +209,7 @@ export class Keyspace {
   async getOrSet<T>(key: Key, load: Loader<T>, options: GetOrSetOptions = {}): Promise<T> {
     checkKey(key);
     const fullKey = join(this.#prefix, key);
-    return this.#flights.run(fullKey, load, options, new Origin(this.#whole(), this.#settings));
+    return this.#flights.run(fullKey, load, options, this.#whole());
   }
 
   /**
@@ -235,11 +240,11 @@ export class Keyspace {
   /** @internal Stores what getOrSet loaded: fresh until a moment, and kept for longer. */
   storeForFlight(key: Key, value: unknown, freshUntil: number | undefined, options: SetOptions): Promise<unknown> {
     if (freshUntil === undefined) return this.set(key, value, options);
+    const { encoding, bytes } = withFreshness(encodeValue(value, this.#settings.compression), freshUntil);
     const draft = this.#write(Opcode.SET, key, options);
     draft.answer = AnswerKind.DONE;
     draft.extrasBytes = 8;
     this.#applySetOptions(draft, options);
-    const { encoding, bytes } = withFreshness(encodeValue(value, this.#settings.compression), freshUntil);
     draft.encoding = encoding;
     draft.value = bytes;
     return this.#send(draft, options);
@@ -293,18 +298,20 @@ export class Keyspace {
     return abortable(this.#fleet.issue(draft) as Promise<T>, signal, wrote);
   }
 
-  /** The value as bytes, or as what the frame writer turns into bytes without a copy in between. */
-  #putValue(draft: Draft, value: unknown): void {
+  /**
+   * The value as bytes, or as what the frame writer turns into bytes without a copy in between. This comes before drafting,
+   * since a toJSON of the caller's may run, and use this client.
+   */
+  #encode(value: unknown): void {
+    let encoding = kindOf(value);
+    let encoded = value as Draft['value'];
     if (this.#settings.compression !== undefined) {
-      const { encoding, bytes } = encodeValue(value, this.#settings.compression);
-      draft.encoding = encoding;
-      draft.value = bytes;
-      return;
+      ({ encoding, bytes: encoded } = encodeValue(value, this.#settings.compression));
+    } else if (encoding === Encoding.MSGPACK || encoding === Encoding.MARKED) {
+      encoded = packValue(encoding, value);
     }
-    const kind = kindOf(value);
-    draft.encoding = kind;
-    draft.value =
-      kind === Encoding.MSGPACK || kind === Encoding.MARKED ? packValue(kind, value) : (value as Draft['value']);
+    this.#encoding = encoding;
+    this.#encoded = encoded;
   }
 
   #applySetOptions(draft: Draft, options: SetOptions): void {

@@ -12,9 +12,9 @@ import { Pipeline, type PipelineEvents, type PipelineLimits } from './pipeline.j
 import { reconnectDelayMs } from './router.js';
 
 export interface LinkEvents extends PipelineEvents {
-  up(link: Link): void;
-  /** The connection is gone; `calls` were on it and may have run. */
-  down(link: Link, calls: Call[], error: HengeError): void;
+  up(): void;
+  /** The connection is gone; `calls` were on it and may have run. News only if the node was up, or never was. */
+  down(calls: Call[], error: HengeError, isNews: boolean): void;
 }
 
 export interface LinkOptions extends PipelineLimits {
@@ -56,13 +56,12 @@ export class Link {
     return this.#isUp;
   }
 
-  /** The node moved to another address; nothing else about it changed. */
+  /** The node is now to be reached at another address; a connection that stands is kept for as long as it does. */
   readdress(address: string): void {
     if (address === this.address) return;
     this.address = address;
-    this.#connection?.close(`the node moved to ${address}`);
     this.#attempts = 0;
-    if (this.#connection === undefined) this.#connect();
+    if (!this.#isUp) this.#connection?.close(`the node moved to ${address}`);
   }
 
   /** Called every few milliseconds while calls are pending. */
@@ -109,7 +108,7 @@ export class Link {
     this.pipeline.refusal = undefined;
     this.pipeline.attach(connection);
     this.#subscribe();
-    this.events.up(this);
+    this.events.up();
     return this.pipeline;
   }
 
@@ -126,9 +125,9 @@ export class Link {
   #lost(error: HengeError): void {
     this.#connection = undefined;
     if (this.#isUp) this.#awaySince = this.options.clock();
+    const isNews = this.#isUp || (this.nodeName === '' && this.#attempts === 0);
     this.#isUp = false;
-    const calls = this.pipeline.detach();
-    this.events.down(this, calls, error);
+    this.events.down(this.pipeline.detach(), error, isNews);
     if (this.#isClosed) return;
     this.#refuseIfAway(this.options.clock());
     const delayMs = reconnectDelayMs(this.#attempts++, this.options.random);

@@ -133,6 +133,11 @@ export class Pipeline implements FrameSink {
 
   /** Takes a call whose frame was written before, here or for another node. @throws HengeError QUEUE_FULL */
   adopt(call: Call): void {
+    if (this.refusal !== undefined) throw this.refusal();
+    this.#admit(call);
+  }
+
+  #admit(call: Call): void {
     if (this.#freeCount === 0) this.#grow();
     if (this.#chunk.end + call.bytes > this.#chunk.bytes.length) this.#nextChunk(call.bytes);
     const chunk = this.#chunk;
@@ -318,7 +323,7 @@ export class Pipeline implements FrameSink {
   #rewrite(): void {
     const calls = this.#take(false);
     this.#dropBatch();
-    for (const call of calls) this.adopt(call);
+    for (const call of calls) this.#admit(call);
     this.#isBatchOld = this.#transport === undefined || this.#isWriting;
   }
 
