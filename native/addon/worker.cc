@@ -1,6 +1,7 @@
 #include "worker.h"
 
 #include <sys/socket.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include <cstring>
@@ -198,6 +199,26 @@ napi_value sendOutput(napi_env env, napi_callback_info info) {
   return makeNumber(env, sent < 0 ? 0 : static_cast<double>(sent));
 }
 
+// HOT: once an execute. One system call; net.Socket.write would cost a copy and a request object.
+napi_value send(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  int32_t descriptor = -1;
+  uint32_t bytes = 0;
+  if (napi_get_value_int32(env, call.argument(0), &descriptor) != napi_ok ||
+      napi_get_value_uint32(env, call.argument(1), &bytes) != napi_ok) {
+    napi_throw_type_error(env, nullptr, "descriptor and bytes must be numbers");
+    return nullptr;
+  }
+  if (!box.isOpen()) return nullptr;
+  if (bytes > box.output.size()) {
+    napi_throw_range_error(env, nullptr, "bytes must not be more than the output holds");
+    return nullptr;
+  }
+  const ssize_t sent = ::send(descriptor, box.output.at(), bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return makeNumber(env, sent > 0 ? static_cast<double>(sent) : 0);
+}
+
 napi_value makeFrame(napi_env env, const ControlFrame& frame) {
   napi_value object = nullptr;
   napi_create_object(env, &object);
@@ -267,6 +288,7 @@ napi_value makeWorker(napi_env env, const std::shared_ptr<Memory>& memory) {
   box->define(env, object, "disconnect", disconnect);
   box->define(env, object, "execute", execute);
   box->define(env, object, "send", sendOutput);
+  box->define(env, object, "send", send);
   box->define(env, object, "takeControl", takeControl);
   box->define(env, object, "tick", tick);
   box->define(env, object, "close", close);

@@ -11,7 +11,6 @@ namespace {
 
 using protocol::Opcode;
 using protocol::Status;
-using Kind = Request::Kind;
 using State = Connection::State;
 
 constexpr uint64_t NANOSECONDS_PER_MS = 1'000'000;
@@ -114,7 +113,7 @@ size_t Session::run(std::string_view bytes) {
     for (size_t at = used; count < BATCH && !isOther; at = frameEnds_[count++]) {
       if (!parse(bytes.substr(at), connection_->gate, &requests_[count], &operations_[count], &sentence)) break;
       frameEnds_[count] = at + requests_[count].frameBytes;
-      isOther = requests_[count].kind != Kind::OPERATION;
+      isOther = requests_[count].kind != Request::Kind::OPERATION;
     }
     if (count == 0) break;
 
@@ -150,17 +149,17 @@ size_t Session::runOperations(size_t count) {
 // Runs a parsed request that is not an operation on one key. False, with MORE: not in this chunk.
 bool Session::runOther(size_t index, const Sentence& sentence) {
   const Request& request = requests_[index];
-  const bool isWalk = request.kind == Kind::SCAN || request.kind == Kind::CLEAR;
+  const bool isWalk = request.kind == Request::Kind::SCAN || request.kind == Request::Kind::CLEAR;
   if (!hasRoom() || (isWalk && walks_ == WALKS_MAX)) {
     flags_ |= OutputFlag::MORE;
     return false;
   }
   worker_.counters().framesIn++;
   switch (request.kind) {
-    case Kind::BROKEN:
+    case Request::Kind::BROKEN:
       breakOff(request.id, Status::PROTOCOL_ERROR, sentence.text);
       return true;
-    case Kind::REFUSED:
+    case Request::Kind::REFUSED:
       out_ += encodeSentence(out_, request.id, Status::REFUSED, sentence.text);
       return true;
     default:
@@ -171,7 +170,7 @@ bool Session::runOther(size_t index, const Sentence& sentence) {
   } else if (isWalk) {
     walks_++;
     runWalk(request, operations_[index].key);
-  } else if (request.kind == Kind::CONTROL) {
+  } else if (request.kind == Request::Kind::CONTROL) {
     queueControl(request, operations_[index]);
   } else {
     out_ += encodeStatus(out_, request.id, Status::OK);
@@ -180,7 +179,7 @@ bool Session::runOther(size_t index, const Sentence& sentence) {
 }
 
 void Session::runWalk(const Request& request, std::string_view prefix) {
-  if (request.kind == Kind::SCAN) {
+  if (request.kind == Request::Kind::SCAN) {
     uint64_t next = 0;
     const size_t bytes =
         worker_.scan(request.cursor, prefix, request.keysWanted, keysPlace(out_), SCAN_BYTES_MAX, &next);
