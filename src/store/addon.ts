@@ -123,6 +123,11 @@ export interface NativeWorker {
    */
   execute(connection: number, bytes: number): number;
   readonly flags: Uint32Array;
+  /**
+   * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how many
+   * the kernel took; 0 on any error, which the socket's owner meets at its own next write.
+   */
+  send(descriptor: number, bytes: number): number;
   takeControl(): ControlFrame[];
   /** Background work, bounded to about a millisecond: expiry, eviction ahead of need, learning. Call every 100 ms or so. */
   tick(): void;

@@ -1,0 +1,97 @@
+/**
+ * The records a registry keeps, and the view of the topology that is made from them.
+ *
+ * A slot table is a pure function of the topology record alone, so that record carries what the function needs (name,
+ * number, zone, weight); where a member can be reached stands in its own record, since an address may change at any time
+ * and moves nothing. Epochs after the first, and everything about moving data, come with membership change.
+ */
+import { z } from 'zod';
+import type { RecordKey } from './registry.js';
+
+/** A node's name is its identity on the ring, part of file names and of metric labels. */
+export const NodeName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to 63 letters, digits, dots, dashes or underscores');
+
+/** What holds for the whole cluster; written by the first node. A node whose flags differ refuses to start. */
+export const ConfigRecord = z.object({
+  rf: z.int().min(1),
+  valueBytesMax: z.int().min(1),
+  /** First half of the secret's SHA-256 in hex; empty when the cluster has no secret. */
+  secretFingerprint: z.string(),
+});
+export type ConfigRecord = Readonly<z.infer<typeof ConfigRecord>>;
+
+/** Where a member is, permanently; whether it lives is another matter. */
+export const MemberRecord = z.object({
+  name: NodeName,
+  number: z.int().min(1).max(65_535),
+  address: z.string(),
+  unix: z.string().optional(),
+  http: z.string().optional(),
+  zone: z.string(),
+  weight: z.number().positive(),
+  wanted: z.enum(['in', 'drain', 'gone']),
+  /** Of the store, not of the process: what was made with the memory. Empty until the node has started once. */
+  incarnation: z.string(),
+});
+export type MemberRecord = Readonly<z.infer<typeof MemberRecord>>;
+
+const BaseMember = z.object({
+  name: NodeName,
+  number: z.int().min(1).max(65_535),
+  zone: z.string(),
+  weight: z.number().positive(),
+});
+export type BaseMember = Readonly<z.infer<typeof BaseMember>>;
+
+/** The one record that says who holds what. */
+export const TopologyRecord = z.object({
+  counter: z.int().min(1),
+  current: z.object({ epoch: z.int().min(1), base: z.array(BaseMember).min(1) }),
+});
+export type TopologyRecord = Readonly<z.infer<typeof TopologyRecord>>;
+
+export const memberKey = (name: string): RecordKey => `members/${name}`;
+
+/** What clients and people see of a topology; sent as JSON. */
+export interface TopologyView {
+  readonly epoch: number;
+  readonly rf: number;
+  readonly members: readonly TopologyMember[];
+}
+
+export interface TopologyMember {
+  readonly name: string;
+  readonly number: number;
+  /** HOST:PORT of the data port; empty while the member has never started. */
+  readonly address: string;
+  readonly unix?: string;
+  readonly http?: string;
+  readonly zone: string;
+  readonly weight: number;
+  readonly state: 'in' | 'drain' | 'gone';
+}
+
+/** Joins the topology with the addresses of its members. Members come sorted by name, as the slot table counts them. */
+export function topologyView(
+  topology: TopologyRecord,
+  rf: number,
+  memberRecords: ReadonlyMap<string, MemberRecord>,
+): TopologyView {
+  const members = topology.current.base.map((base): TopologyMember => {
+    const record = memberRecords.get(base.name);
+    return {
+      name: base.name,
+      number: base.number,
+      address: record?.address ?? '',
+      ...(record?.unix !== undefined && { unix: record.unix }),
+      ...(record?.http !== undefined && { http: record.http }),
+      zone: base.zone,
+      weight: base.weight,
+      state: record?.wanted ?? 'in',
+    };
+  });
+  members.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  return { epoch: topology.current.epoch, rf, members };
+}

@@ -1,0 +1,197 @@
+/**
+ * A cluster of several nodes on this machine, for development and demonstrations: writes the records of all members into a
+ * fresh registry, then starts one `henge serve` for each.
+ *
+ * The nodes are children with a channel: they say when they are ready, and drain by themselves when this process is gone,
+ * however it went. They are out of the terminal's process group, so that Ctrl-C comes to them once, by stop().
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type MemberRecord, memberKey, type TopologyRecord } from '../cluster/index.js';
+import { type Config, loadConfig } from './config.js';
+import { configRecordOf } from './membership.js';
+import { DirectoryRegistry } from './registry/directory.js';
+import { formatHostPort, type HostPort } from './units.js';
+
+/** A node that is not ready by then will not be: memory is filled with pages, processes start. */
+const READY_MS_MAX = 30_000;
+const STOP_MS_MAX = 15_000;
+const LOG_TAIL_BYTES = 2_000;
+
+export interface DevClusterOptions {
+  readonly nodes: number;
+  /** Data ports from here on, one a node. */
+  readonly basePort: number;
+  readonly baseHttpPort: number;
+  /** Registry, secret and logs; a new folder for temporary files when missing. */
+  readonly folder?: string;
+  /** Passed on to `henge serve` as they are, for instance `--memory 64mb`. */
+  readonly serveArguments?: readonly string[];
+}
+
+export interface DevNode {
+  readonly name: string;
+  readonly address: string;
+  readonly http: string;
+  readonly log: string;
+  readonly pid: number;
+}
+
+interface Running extends DevNode {
+  readonly child: ChildProcess;
+  /** Resolves to what is said of its end. */
+  readonly ended: Promise<string>;
+}
+
+export class DevCluster {
+  readonly folder: string;
+  #running: readonly Running[] = [];
+  #isStopping = false;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  /** Resolves when every node serves. Throws, after stopping them all, if one does not. */
+  static async start(options: DevClusterOptions): Promise<DevCluster> {
+    const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'henge-dev-')));
+    const cluster = new DevCluster(folder);
+    await mkdir(join(folder, 'registry'), { recursive: true });
+    const secretFile = join(folder, 'secret');
+    // A folder that was used before keeps its secret: the registry knows its fingerprint.
+    await writeFile(secretFile, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx' }).catch(
+      ignoreExists,
+    );
+    const plans = Array.from({ length: options.nodes }, (_, index) => planNode(options, index));
+    const common = [`--registry=dir:${join(folder, 'registry')}`, `--secret-file=${secretFile}`];
+    const extra = options.serveArguments ?? [];
+    await writeRecords(join(folder, 'registry'), plans, secretFile, extra);
+    try {
+      cluster.#running = plans.map((plan) => startNode(plan, folder, [...common, ...extra]));
+      await Promise.all(cluster.#running.map(becomeReady));
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+    return cluster;
+  }
+
+  get nodes(): readonly DevNode[] {
+    return this.#running;
+  }
+
+  /** Resolves when a node ended that was not told to, to a sentence about it. */
+  async failure(): Promise<string> {
+    const sentence = await Promise.race(this.#running.map(async ({ name, ended }) => `${name} ended: ${await ended}`));
+    return this.#isStopping ? new Promise<never>(() => {}) : sentence;
+  }
+
+  /** Drains all nodes, and kills what does not end in time. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    for (const { child } of this.#running) child.kill('SIGTERM');
+    const killing = setTimeout(() => {
+      for (const { child } of this.#running) child.kill('SIGKILL');
+    }, STOP_MS_MAX);
+    await Promise.all(this.#running.map(({ ended }) => ended));
+    clearTimeout(killing);
+  }
+}
+
+interface NodePlan {
+  readonly name: string;
+  readonly number: number;
+  readonly listen: HostPort;
+  readonly http: HostPort;
+}
+
+function planNode({ basePort, baseHttpPort }: DevClusterOptions, index: number): NodePlan {
+  const number = index + 1;
+  const host = '127.0.0.1';
+  return {
+    name: `node-${number}`,
+    number,
+    listen: { host, port: basePort + index },
+    http: { host, port: baseHttpPort + index },
+  };
+}
+
+/** All members in epoch 1, so that it does not matter which node is up first. A registry in use is left as it is. */
+async function writeRecords(
+  folder: string,
+  plans: readonly NodePlan[],
+  secretFile: string,
+  extra: readonly string[],
+): Promise<void> {
+  const registry = await DirectoryRegistry.open(folder);
+  const config = configOf(secretFile, extra);
+  await registry.put('config', configRecordOf(config), 0);
+  const base = plans.map(({ name, number }) => ({ name, number, zone: config.zone, weight: config.weight }));
+  const topology: TopologyRecord = { counter: 1, current: { epoch: 1, base } };
+  if ((await registry.put('topology', topology, 0)) !== undefined) {
+    for (const { listen, http, ...plan } of plans) {
+      const member: MemberRecord = {
+        ...plan,
+        zone: config.zone,
+        weight: config.weight,
+        address: formatHostPort(listen),
+        http: formatHostPort(http),
+        wanted: 'in',
+        incarnation: '',
+      };
+      await registry.put(memberKey(plan.name), member, 0);
+    }
+  }
+  await registry.close();
+}
+
+/** What `henge serve` will make of the arguments that all nodes share. */
+function configOf(secretFile: string, extra: readonly string[]): Config {
+  const flags: Record<string, string> = { secretFile };
+  for (const argument of extra) {
+    const match = /^--([a-z-]+)=(.*)$/.exec(argument);
+    if (match?.[1] === undefined || match[2] === undefined) throw new RangeError(`write ${argument} as --option=value`);
+    flags[match[1].replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())] = match[2];
+  }
+  return loadConfig({ flags, environment: process.env }).config;
+}
+
+function startNode(plan: NodePlan, folder: string, shared: readonly string[]): Running {
+  const log = join(folder, `${plan.name}.log`);
+  const main = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+  const own = [`--name=${plan.name}`, `--listen=${formatHostPort(plan.listen)}`, `--http=${formatHostPort(plan.http)}`];
+  const output = openSync(log, 'a', 0o600);
+  const child = spawn(process.execPath, [main, 'serve', ...own, ...shared], {
+    detached: true,
+    stdio: ['ignore', output, output, 'ipc'],
+  });
+  closeSync(output);
+  const ended = new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(error.message));
+    child.once('exit', (status, signal) => resolve(signal ?? `exit status ${status}`));
+  });
+  const [address, http] = [formatHostPort(plan.listen), formatHostPort(plan.http)];
+  return { name: plan.name, address, http, log, pid: child.pid ?? 0, child, ended };
+}
+
+async function becomeReady({ name, child, ended, log }: Running): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const ready = new Promise<undefined>((resolve) => child.once('message', () => resolve(undefined)));
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve(`not ready after ${READY_MS_MAX} ms`), READY_MS_MAX);
+  });
+  const trouble = await Promise.race([ready, ended, late]);
+  clearTimeout(timer);
+  if (trouble === undefined) return;
+  const tail = (await readFile(log, 'utf8')).slice(-LOG_TAIL_BYTES).trim();
+  throw new Error(`${name} did not start: ${trouble}\n${tail}`);
+}
+
+function ignoreExists(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EEXIST') throw error;
+}

@@ -1,0 +1,41 @@
+/** What the primary process and its workers say to each other over node:cluster's channel. */
+import type { TopologyView } from '../cluster/index.js';
+import type { HostPort } from './units.js';
+
+/** All a worker needs to begin; handed over in the environment variable WORKER_BOOT_VARIABLE. */
+export interface WorkerBoot {
+  readonly nodeName: string;
+  readonly nodeNumber: number;
+  readonly arenaPath: string;
+  readonly listen: HostPort;
+  readonly unix?: string;
+  readonly valueBytesMax: number;
+  readonly connectionsMax: number;
+  readonly idleTimeoutMs: number;
+  readonly workers: number;
+  readonly startedAtMs: number;
+  readonly slots: number;
+  readonly logLevel: string;
+  readonly topology: TopologyView;
+}
+
+export const WORKER_BOOT_VARIABLE = 'HENGE_WORKER_BOOT';
+
+export type ToWorker =
+  | { readonly kind: 'topology'; readonly topology: TopologyView }
+  | { readonly kind: 'log-level'; readonly level: string }
+  /** Stop accepting, send what is owed, close, exit. */
+  | { readonly kind: 'drain' };
+
+/** Counts of a worker's own doing; those ending in Total only grow during its life. */
+export interface WorkerReport {
+  readonly connections: number;
+  readonly acceptedTotal: number;
+  readonly rejectedTotal: number;
+  readonly timedOutTotal: number;
+}
+
+export type FromWorker =
+  | { readonly kind: 'ready'; readonly port: number }
+  | { readonly kind: 'failed'; readonly message: string }
+  | ({ readonly kind: 'report' } & WorkerReport);

@@ -1,0 +1,71 @@
+/**
+ * Runs a node as this process: from its configuration to its exit status, with the signals in between.
+ *
+ * SIGTERM and SIGINT drain and exit with 0, a second one exits at once with 1; SIGHUP reads the log level again. A process
+ * that was started with a channel to its parent (`henge dev`, tests) says over it when it is ready, and drains when the
+ * parent is gone. After a fatal error the status is never 0.
+ */
+import { ConfigError, type ConfigInput, type LoadedConfig, loadConfig } from './config.js';
+import { Daemon } from './daemon.js';
+import { createLog, type Logger } from './log.js';
+
+/** What a parent with a channel is told once. */
+export interface ReadyMessage {
+  readonly kind: 'ready';
+}
+
+/** Resolves when the node serves; the process then lives until it is told to end. Throws ConfigError for wrong settings. */
+export async function runNode(loaded: LoadedConfig, input: ConfigInput): Promise<void> {
+  const log = createLog({ node: loaded.config.name, pid: process.pid }, loaded.config.logLevel);
+  const die = (error: unknown): void => {
+    log.fatal({ event: 'fatal', err: error }, 'the node ends');
+    process.exit(1);
+  };
+  process.on('uncaughtException', die);
+  process.on('unhandledRejection', die);
+
+  const lifetime = new Lifetime(log);
+  try {
+    lifetime.daemon = await Daemon.start(loaded, log);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) return die(error);
+    // Anything that was opened so far must not keep the process.
+    process.exitCode = 2;
+    throw error;
+  }
+  process.on('SIGHUP', () => reloadLogLevel(lifetime.daemon, input, log));
+  process.send?.({ kind: 'ready' } satisfies ReadyMessage);
+}
+
+class Lifetime {
+  daemon: Daemon | undefined;
+  #isEnding = false;
+
+  constructor(private readonly log: Logger) {
+    process.on('SIGTERM', () => this.#end('SIGTERM'));
+    process.on('SIGINT', () => this.#end('SIGINT'));
+    if (process.send) process.once('disconnect', () => this.#isEnding || this.#end('end of the parent'));
+  }
+
+  #end(why: string): void {
+    if (this.#isEnding) process.exit(1);
+    this.#isEnding = true;
+    this.log.info({ event: 'ending', why }, `ending: ${why}`);
+    if (this.daemon === undefined) process.exit(1);
+    this.daemon.drain().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        this.log.fatal({ event: 'fatal', err: error }, 'draining failed');
+        process.exit(1);
+      },
+    );
+  }
+}
+
+function reloadLogLevel(daemon: Daemon | undefined, input: ConfigInput, log: Logger): void {
+  try {
+    daemon?.setLogLevel(loadConfig(input).config.logLevel);
+  } catch (error) {
+    log.error({ event: 'reload-failed', err: error }, 'the configuration cannot be read again; nothing changed');
+  }
+}
