@@ -1,0 +1,46 @@
+/**
+ * The figures Henge holds itself to, by id; docs/performance.md says what each one means. A figure that is not named here
+ * informs, and is held to nothing.
+ */
+export interface Goal {
+  readonly text: string;
+  isHeldBy(value: number, ratio: number | null): boolean;
+}
+
+const GOALS: ReadonlyMap<string, Goal> = new Map([
+  ['client.inflight64', ratioAtLeast(2.2)],
+  ['client.inflight512', ratioAtLeast(4)],
+  ['client.cpu', ratioAtMost(0.25)],
+  ['client.depth1', ratioAtMost(1.15)],
+  ['client.kill.lost', valueAtMost(0)],
+  ['client.kill.hung', valueAtMost(0)],
+  ['client.kill.mismarked', valueAtMost(0)],
+  ['client.kill.outside', valueAtMost(0)],
+  ['node.depth1', ratioAtLeast(1.1)],
+  ['node.depth32', ratioAtLeast(1.2)],
+  ['node.cpu32', ratioAtLeast(1.5)],
+  ['memory.item', valueAtMost(155)],
+  ['hits.misses', ratioAtMost(0.94)],
+  ['hits.misses.worst', ratioAtMost(1.03)],
+  ['ring.peakToMean', valueAtMost(1.05)],
+  ['ring.joinMoves32', valueAtMost(1.08)],
+  ['ring.joinMoves100', valueAtMost(1.5)],
+  ['ring.build100', valueAtMost(250)],
+  ['ring.lookup', valueAtMost(100)],
+]);
+
+export function goalOf(id: string): Goal | undefined {
+  return GOALS.get(id);
+}
+
+function ratioAtLeast(limit: number): Goal {
+  return { text: `at least ${limit} x`, isHeldBy: (_value, ratio) => ratio !== null && ratio >= limit };
+}
+
+function ratioAtMost(limit: number): Goal {
+  return { text: `at most ${limit} x`, isHeldBy: (_value, ratio) => ratio !== null && ratio <= limit };
+}
+
+function valueAtMost(limit: number): Goal {
+  return { text: `at most ${limit}`, isHeldBy: (value) => value <= limit };
+}
