@@ -4,6 +4,9 @@
 // others flip bits, cut frames short, lie about lengths and send noise. Every connection fills its values with a byte of
 // its own; a run of that byte in another's output would be memory that leaked. AddressSanitizer watches the edges: each
 // chunk lies in an allocation of exactly its size, and so does the output.
+//
+// A frame cut short takes the next one's first bytes for its key. So that two connections still never name the same key,
+// those bytes too (deadline and id) are marked with the connection.
 #include <algorithm>
 #include <array>
 #include <deque>
@@ -34,7 +37,8 @@ struct Peer {
   int32_t connection = -1;
   bool isHonest = false;
   char mark = 0;
-  uint32_t nextId = 1;
+  uint8_t tag = 0;
+  uint32_t nextId = 0;
   std::deque<uint32_t> expected;  // ids to be answered, in order (honest ones only)
 };
 
@@ -44,6 +48,8 @@ class Fuzzer {
     for (size_t i = 0; i < CONNECTIONS; i++) {
       peers_[i].isHonest = i % 2 == 0;
       peers_[i].mark = static_cast<char>(0xc0 + i);
+      peers_[i].tag = static_cast<uint8_t>(0x11 * (i + 1));
+      peers_[i].nextId = 1 + (uint32_t{peers_[i].tag} << 24);
       open(peers_[i]);
     }
   }
@@ -72,6 +78,12 @@ class Fuzzer {
   // ---- what is sent ----
 
   Frame validFrame(const Peer& peer, uint32_t id) {
+    Frame frame = anyFrame(peer, id);
+    frame.deadlineMs = static_cast<uint16_t>(peer.tag << 8 | peer.tag);
+    return frame;
+  }
+
+  Frame anyFrame(const Peer& peer, uint32_t id) {
     // So far apart that no flipped bits turn one connection's key into another's.
     const std::string key = std::string(6, static_cast<char>(peer.mark - 0x60)) + std::to_string(random_.below(64));
     const std::string ttl = bytesOf(uint64_t{random_.below(3) * 1000});
