@@ -11,7 +11,6 @@ using protocol::Status;
 namespace Flag = protocol::RequestFlag;
 
 constexpr size_t LENGTH_BYTES = 4;
-constexpr size_t CURSOR_BYTES = 8;
 
 struct Head {
   uint32_t id = 0;
@@ -90,7 +89,7 @@ size_t encodeSentence(char* out, uint32_t id, Status status, std::string_view se
   return finish(out, {id, status, 0, protocol::Encoding::UTF8}, 0, value + sentence.size());
 }
 
-char* keysPlace(char* out) { return out + protocol::RESPONSE_HEADER_BYTES + CURSOR_BYTES; }
+char* keysPlace(char* out) { return out + SCAN_OVERHEAD_BYTES; }
 
 size_t encodeScan(char* out, uint32_t id, uint64_t next, size_t keysBytes) {
   const char* keys = store(out + protocol::RESPONSE_HEADER_BYTES, next);

@@ -13,8 +13,10 @@
 
 namespace henge {
 
-// What stands before the value of an answer to the largest GET.
-constexpr size_t ANSWER_OVERHEAD_BYTES = protocol::RESPONSE_HEADER_BYTES + protocol::META_BYTES;
+constexpr size_t CURSOR_BYTES = 8;
+
+// What stands before the keys of an answer to SCAN.
+constexpr size_t SCAN_OVERHEAD_BYTES = protocol::RESPONSE_HEADER_BYTES + CURSOR_BYTES;
 
 // Where Worker::execute may put the value of the answer that begins at `out`.
 char* valuePlace(char* out, const Operation& operation);

@@ -28,7 +28,6 @@ size_t bucketOf(uint64_t nanoseconds, size_t buckets) {
 Session::Session(Worker& worker, uint32_t valueBytesMax, Clock clock)
     : worker_(worker),
       frameBytesMax_(frameBytesMax(valueBytesMax)),
-      answerBytesMax_(ANSWER_OVERHEAD_BYTES + std::max(size_t{valueBytesMax}, SCAN_BYTES_MAX)),
       clock_(clock) {
   control_.reserve(CONTROL_FRAMES_MAX);
 }
@@ -181,8 +180,8 @@ bool Session::runOther(size_t index, const Sentence& sentence) {
 void Session::runWalk(const Request& request, std::string_view prefix) {
   if (request.kind == Request::Kind::SCAN) {
     uint64_t next = 0;
-    const size_t bytes =
-        worker_.scan(request.cursor, prefix, request.keysWanted, keysPlace(out_), SCAN_BYTES_MAX, &next);
+    const size_t room = frameBytesMax_ - SCAN_OVERHEAD_BYTES;
+    const size_t bytes = worker_.scan(request.cursor, prefix, request.keysWanted, keysPlace(out_), room, &next);
     out_ += encodeScan(out_, request.id, next, bytes);
     return;
   }

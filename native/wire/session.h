@@ -57,9 +57,6 @@ class Session {
 
   // Operations prepared together: 8 to 16 is where prefetching pays most, 64 is worse.
   static constexpr size_t BATCH = 16;
-  // Keys of one step of SCAN: room for the longest and its length, or for a thousand of the usual. No more, since no
-  // answer may be longer than the largest frame of which HELLO's answer speaks.
-  static constexpr size_t SCAN_BYTES_MAX = sizeof(uint16_t) + protocol::Limit::KEY_BYTES_MAX;
   // Answers that fit into the output before it is written, when they are small.
   static constexpr size_t ANSWERS_BYTES = 256 * 1024;
   // Kept free for the sentence with which a connection is broken off, whatever was written before it.
@@ -87,7 +84,7 @@ class Session {
   void disconnect(int32_t connection);
 
   // The least room that execute() is to be given: one largest answer, and ANSWERS_BYTES besides.
-  size_t outputBytesMin() const { return ANSWERS_BYTES + answerBytesMax_ + LAST_WORDS_BYTES; }
+  size_t outputBytesMin() const { return ANSWERS_BYTES + frameBytesMax_ + LAST_WORDS_BYTES; }
 
   // Takes `input` as the connection's next bytes and runs every complete frame. The connection must exist.
   // HOT: 16 operations at a time; allocates only to keep a frame that was cut by the end of the chunk.
@@ -106,13 +103,12 @@ class Session {
   void keep(std::string_view rest);
   void refuseExcess(size_t bytes, size_t added);
   void account(uint64_t beganNs, size_t inputBytes, size_t outputBytes);
-  bool hasRoom() const { return static_cast<size_t>(end_ - out_) >= answerBytesMax_; }
+  bool hasRoom() const { return static_cast<size_t>(end_ - out_) >= frameBytesMax_; }
   bool mayGoOn() const { return (flags_ & (OutputFlag::MORE | OutputFlag::CLOSE)) == 0 && connection_->mayRun(); }
   bool hasExpired(size_t index) const;
 
   Worker& worker_;
-  const size_t frameBytesMax_;
-  const size_t answerBytesMax_;
+  const size_t frameBytesMax_;  // of requests, and of answers too: HELLO's answer promises it
   const Clock clock_;
   ConnectionTable connections_;
   size_t backlogBytes_ = 0;
