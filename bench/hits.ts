@@ -20,6 +20,9 @@ import { readTraces, syntheticTraces, type Trace } from './traces/trace.js';
 const MIB = 1024 * 1024;
 /** Of the bytes of all distinct items. */
 const SHARES = [0.01, 0.03, 0.1, 0.3] as const;
+/** Of a trace, at most: what fits into a run of some minutes. */
+const REQUESTS_MAX = 4_000_000;
+const SYNTHETIC_REQUESTS = 800_000;
 /** The smallest memory a daemon accepts. At 64 KiB a region it has about 64 of them from 4 MiB on, so every cell counts. */
 const HENGE_BYTES_MIN = 8 * MIB;
 const PEER_BYTES_MIN = 16 * MIB;
@@ -40,8 +43,9 @@ export const hitsSuite: Suite = {
     'misses on traces at equal bytes, against exact LRU, redis-server and memcached (--traces DIR for real ones)',
   async run(context) {
     const names = await installed(context, ['henge', 'redis-server', 'memcached']);
-    const synthetic = syntheticTraces(context.isQuick ? 100_000 : 800_000);
-    const real = context.tracesFolder === undefined ? [] : readTraces(context.tracesFolder);
+    const requestsMax = context.isQuick ? 100_000 : REQUESTS_MAX;
+    const synthetic = syntheticTraces(Math.min(requestsMax, SYNTHETIC_REQUESTS));
+    const real = context.tracesFolder === undefined ? [] : readTraces(context.tracesFolder, requestsMax);
     if (real.length === 0) context.note('no real traces (--traces DIR): hits.misses is skipped, synthetic traces only');
     return [
       ...figures('hits.misses', await measureAll(context, names, real)),

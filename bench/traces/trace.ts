@@ -20,27 +20,30 @@ export interface Trace {
 /** Mean size of a value where the trace does not say: large enough that a thousandth of a trace is not too small a cache. */
 const VALUE_BYTES_MEAN = 8_192;
 
-export function readTraces(folder: string): Trace[] {
+/** The traces of a folder, of each the first `requestsMax` requests. */
+export function readTraces(folder: string, requestsMax: number): Trace[] {
   return readdirSync(folder)
     .filter((name) => /\.(u32be|csv)(\.gz)?$/.test(name))
     .sort()
-    .map((name) => readTrace(join(folder, name)));
+    .map((name) => readTrace(join(folder, name), requestsMax));
 }
 
-function readTrace(file: string): Trace {
+function readTrace(file: string, requestsMax: number): Trace {
   const isCompressed = file.endsWith('.gz');
   const bytes = isCompressed ? gunzipSync(readFileSync(file)) : readFileSync(file);
   const [name = '', kind] = basename(file, isCompressed ? '.gz' : '').split(/\.(?=[^.]+$)/);
-  return kind === 'csv' ? parseCsv(name, bytes.toString('latin1')) : parseIds(name, bytes);
+  return kind === 'csv' ? parseCsv(name, bytes.toString('latin1'), requestsMax) : parseIds(name, bytes, requestsMax);
 }
 
-function parseIds(name: string, bytes: Buffer): Trace {
-  const ids = Array.from({ length: bytes.length >> 2 }, (_, index) => bytes.readUInt32BE(index * 4));
+function parseIds(name: string, bytes: Buffer, requestsMax: number): Trace {
+  const ids = Array.from({ length: Math.min(bytes.length >> 2, requestsMax) }, (_, index) =>
+    bytes.readUInt32BE(index * 4),
+  );
   return traceOf(name, ids);
 }
 
-function parseCsv(name: string, text: string): Trace {
-  const rows = text.split('\n').flatMap((line) => {
+function parseCsv(name: string, text: string, requestsMax: number): Trace {
+  const rows = text.split('\n', requestsMax).flatMap((line) => {
     const [size, id] = line.split(',').map(Number);
     return size === undefined || id === undefined || Number.isNaN(size) || Number.isNaN(id) ? [] : [{ size, id }];
   });
