@@ -49,10 +49,10 @@ uint32_t Evictor::sizeAt(uint32_t offset) const { return Record::plausible(view_
 // Without the lock: a guess good enough to choose by. Dead and expired things are worth nothing.
 float Evictor::scoreOf(uint32_t offset, uint64_t nowMs) const {
   const Record record(view_, offset);
-  if (record.kind() == Kind::DEAD) return 0;
-  if (record.kind() == Kind::FRAGMENT) return hashOfFragment(fragmentAt(view_, offset)) == 0 ? 0 : view_.learner->threshold();
+  if (record.kind() == RecordKind::DEAD) return 0;
+  if (record.kind() == RecordKind::FRAGMENT) return hashOfFragment(fragmentAt(view_, offset)) == 0 ? 0 : view_.learner->threshold();
   if (record.isExpired(nowMs)) return 0;
-  if (record.kind() == Kind::TOMBSTONE) return view_.learner->threshold();
+  if (record.kind() == RecordKind::TOMBSTONE) return view_.learner->threshold();
   uint32_t bytes = record.size();
   if (record.isBig()) bytes = record.keyBytes() + record.valueBytes();
   return view_.learner->score(record.head()->heat, bytes);
@@ -148,13 +148,13 @@ bool Evictor::sort(uint32_t records, uint64_t nowMs) {
 void Evictor::sortOne(uint32_t offset, uint64_t nowMs) {
   const Record record(view_, offset);
   switch (record.kind()) {
-    case Kind::DEAD:
+    case RecordKind::DEAD:
       cut_.drops(0, record.size());
       return;
-    case Kind::FRAGMENT:
+    case RecordKind::FRAGMENT:
       return sortFragment(offset);
-    case Kind::ITEM:
-    case Kind::TOMBSTONE:
+    case RecordKind::ITEM:
+    case RecordKind::TOMBSTONE:
       return sortItem(offset, record.place(), nowMs);
   }
 }
@@ -171,7 +171,7 @@ void Evictor::sortItem(uint32_t offset, const KeyPlace& place, uint64_t nowMs) {
   const Record record(view_, offset);
   if (!entry.exists()) {
     cut_.drops(0, record.size());
-  } else if (record.kind() == Kind::TOMBSTONE) {
+  } else if (record.kind() == RecordKind::TOMBSTONE) {
     sortTombstone(&index, entry, place, nowMs);
   } else {
     const float score = scoreOf(offset, nowMs);
@@ -222,7 +222,7 @@ bool Evictor::relocate(Index* index, const Entry& entry, Heat heat) {
   const uint32_t old = entry.offset();
   index->relocate(entry, log.commit(bytes));
   view_.counters[locker_.place()].keptBytes += bytes;
-  Record(view_, old).head()->word = Word::withKind(from.word(), Kind::DEAD);
+  Record(view_, old).head()->word = Word::withKind(from.word(), RecordKind::DEAD);
   return true;
 }
 

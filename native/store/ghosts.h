@@ -1,14 +1,17 @@
-// Eviction ghosts: for one segment, the heat of items that were dropped, so that the learner sees whether they are missed.
+// Eviction ghosts: for one segment, the heat of items that were dropped, so that the learner sees whether they are
+// missed.
 //
-// A table of 4-byte entries, about as many as the segment has items (capacity / mean item size), in buckets of 8. An entry is
-// a 16-bit fingerprint and the 16 bits of heat; a bucket is a queue, newest first, so the one displaced is the one that
-// entered first. A false match (about 1 in 10,000 insertions) gives a new item a stranger's heat and harms nobody.
+// A table of 4-byte entries, about as many as the segment has items (capacity / mean item size), in buckets of 8. An
+// entry is a 16-bit fingerprint and the 16 bits of heat; a bucket is a queue, newest first, so the one displaced is the
+// one that entered first. A false match (about 1 in 10,000 insertions) gives a new item a stranger's heat and harms
+// nobody.
 //
 //   bucket, 32 B:   newest  [fp:16|heat:16] [..] [..] [..] [..] [..] [..] [..]  oldest     0 = no entry
 //
-// Called under the segment's lock. The entries lie in shared memory, all zero is an empty table and every content is a valid
-// one: a process killed in the middle of a shift leaves an entry twice or not at all. A table of another size starts empty
-// (all zero); the learner is blind to the past for as long as it takes to fill. Versions are not kept here.
+// Called under the segment's lock. The entries lie in shared memory, all zero is an empty table and every content is a
+// valid one: a process killed in the middle of a shift leaves an entry twice or not at all. A table of another size
+// starts empty (all zero); the learner is blind to the past for as long as it takes to fill. Versions are not kept
+// here.
 #pragma once
 
 #include <cstddef>

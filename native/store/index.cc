@@ -94,7 +94,7 @@ Entry Index::findWhere(uint64_t hash, uint16_t slot, Matches matches) const {
 Entry Index::find(uint64_t hash, uint16_t slot, std::string_view key) const {
   return findWhere(hash, slot, [&](uint32_t offset) {
     const Record record(view_, offset);
-    return record.kind() == Kind::ITEM && record.keyEquals(key);
+    return record.kind() == RecordKind::ITEM && record.keyEquals(key);
   });
 }
 
@@ -105,21 +105,21 @@ Entry Index::findOffset(uint64_t hash, uint16_t slot, uint32_t wanted) const {
 Entry Index::findLarge(uint64_t hash, uint16_t slot) const {
   return findWhere(hash, slot, [&](uint32_t offset) {
     const Record record(view_, offset);
-    return record.kind() == Kind::ITEM && record.isBig() && record.big().firstFragment != 0 && record.place().hash == hash;
+    return record.kind() == RecordKind::ITEM && record.isBig() && record.big().firstFragment != 0 && record.place().hash == hash;
   });
 }
 
 Entry Index::findLiveHash(uint64_t hash, uint16_t slot) const {
   return findWhere(hash, slot, [&](uint32_t offset) {
     const Record record(view_, offset);
-    return record.kind() == Kind::ITEM && record.place().hash == hash;
+    return record.kind() == RecordKind::ITEM && record.place().hash == hash;
   });
 }
 
 Entry Index::findTombstone(uint64_t hash, uint16_t slot) const {
   return findWhere(hash, slot, [&](uint32_t offset) {
     const Record record(view_, offset);
-    return record.kind() == Kind::TOMBSTONE && record.place().hash == hash;
+    return record.kind() == RecordKind::TOMBSTONE && record.place().hash == hash;
   });
 }
 
@@ -164,8 +164,7 @@ bool putInto(Bucket* bucket, uint16_t tag, uint32_t offset) {
 
 }  // namespace
 
-bool Index::insertEntry(uint64_t hash, uint16_t tag, uint32_t offset) {
-  const Home home = homeOf(hash);
+bool Index::putNear(const Home& home, uint16_t tag, uint32_t offset) {
   Bucket* here = bucket(home.number);
   if (putInto(here, tag, offset)) return true;
   for (uint32_t i = 0; i < STRIDES_ALLOWED; i++) {
@@ -174,6 +173,24 @@ bool Index::insertEntry(uint64_t hash, uint16_t tag, uint32_t offset) {
     if (matchesOf(there, 0) == 0) continue;
     here->strides |= 1u << stride;
     return putInto(there, tag, offset);
+  }
+  return false;
+}
+
+// All seven places full, once in some thousand insertions near the limit: one of their entries goes to another of its own
+// places, as in cuckoo hashing (Pagh and Rodler, 2004), one step deep.
+bool Index::insertEntry(uint64_t hash, uint16_t tag, uint32_t offset) {
+  const Home home = homeOf(hash);
+  if (putNear(home, tag, offset)) return true;
+  for (uint32_t i = 0; i <= STRIDES_ALLOWED; i++) {
+    Bucket* full = bucket(i == 0 ? home.number : displaced(home, strideIndex(tag, i - 1)));
+    for (uint32_t at = 0; at < ENTRIES; at++) {
+      if (!Record::plausible(view_, full->offset[at])) continue;  // a scrub may not have come this far
+      const uint64_t its = Record(view_, full->offset[at]).place().hash;
+      if (!putNear(homeOf(its), full->tag[at], full->offset[at])) continue;
+      clear(full, at);
+      return putNear(home, tag, offset);
+    }
   }
   return false;
 }
@@ -190,7 +207,7 @@ bool Index::insert(uint64_t hash, uint16_t slot, uint32_t offset) {
   const Record record(view_, offset);
   segment_.entries++;
   segment_.bytes += bytesOf(record);
-  if (record.kind() == Kind::TOMBSTONE) {
+  if (record.kind() == RecordKind::TOMBSTONE) {
     segment_.tombstones++;
   } else {
     segment_.items++;
@@ -212,7 +229,7 @@ void Index::bury(uint32_t offset, bool withFragments) {
       head->next = 0;
     }
   }
-  record.head()->word = Word::withKind(record.word(), Kind::DEAD);
+  record.head()->word = Word::withKind(record.word(), RecordKind::DEAD);
 }
 
 void Index::replace(const Entry& entry, uint32_t offset, bool dropFragments) {
@@ -223,7 +240,7 @@ void Index::replace(const Entry& entry, uint32_t offset, bool dropFragments) {
   segment_.bytes += bytesOf(after);
   segment_.bytes -= bytesOf(before);
   if (before.kind() != after.kind()) {
-    const bool wasItem = before.kind() == Kind::ITEM;
+    const bool wasItem = before.kind() == RecordKind::ITEM;
     segment_.items = wasItem ? segment_.items - 1 : segment_.items + 1;
     segment_.tombstones = wasItem ? segment_.tombstones + 1 : segment_.tombstones - 1;
     view_.slots[slot].items = wasItem ? view_.slots[slot].items - 1 : view_.slots[slot].items + 1;
@@ -238,7 +255,7 @@ void Index::remove(const Entry& entry) {
   const uint16_t slot = slotOfTag(entry.tag());
   segment_.entries--;
   segment_.bytes -= bytesOf(record);
-  if (record.kind() == Kind::TOMBSTONE) {
+  if (record.kind() == RecordKind::TOMBSTONE) {
     segment_.tombstones--;
   } else {
     segment_.items--;
@@ -295,7 +312,8 @@ void Index::moveHome(uint32_t home) {
       if (insertEntry(hash, tag, offset)) {
         clear(places[i], at);
       } else {
-        remove(Entry{places[i], at});
+        remove(Entry{places[i], at});        remove(Entry{places[i], at});
+        view_.counters[place_].evictions++;
       }
     }
   }

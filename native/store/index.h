@@ -80,7 +80,12 @@ class Index {
     return {static_cast<uint32_t>(high * segment_.buckets >> 32), segment_.buckets};
   }
   static uint32_t strideIndex(uint16_t tag, uint32_t i) { return (tag + i) % STRIDE_COUNT; }
-  static uint32_t displaced(const Home& home, uint32_t stride) { return (home.number + STRIDES[stride]) % home.size; }
+  // Reflected at the end, not wrapped to the start: while the index grows, it is the upper end that has room.
+  static uint32_t displaced(const Home& home, uint32_t stride) {
+    const uint32_t by = STRIDES[stride];
+    if (home.number + by < home.size) return home.number + by;
+    return home.number >= by ? home.number - by : by % home.size;
+  }
 
   // The buckets that may hold entries of a home, itself first; returns how many.
   uint32_t bucketsOf(const Home& home, Bucket** out) const;
@@ -101,6 +106,7 @@ class Index {
  private:
   template <typename Matches>
   Entry findWhere(uint64_t hash, uint16_t slot, Matches matches) const;
+  bool putNear(const Home& home, uint16_t tag, uint32_t offset);
   void beginGrowth();
   void moveHome(uint32_t home);
   bool addPage();

@@ -68,7 +68,7 @@ static_assert(sizeof(Slot) == 24, "24 bytes a slot");
 
 // ---- records -------------------------------------------------------------------------------------------------------
 
-enum class Kind : uint32_t { ITEM = 0, TOMBSTONE = 1, FRAGMENT = 2, DEAD = 3 };
+enum class RecordKind : uint32_t { ITEM = 0, TOMBSTONE = 1, FRAGMENT = 2, DEAD = 3 };
 
 //  0 ms  4 counter  6 stamp  7 key length  8 word  12 heat  14 extra   [expiry 6] [Big 12] [wide time 8]  key  value
 //

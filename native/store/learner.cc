@@ -1,9 +1,9 @@
 // How values are learned; the idea and the rules of use are in learner.h.
 //
-// An item of class c that reaches age bucket i has a choice of horizons j: stay until the end of bucket j, or go. Of all that
-// reached i in the past, hits(i..j) were used within that horizon, and time(i..j) is what all of them spent in it; the value
-// is the best ratio over j. Taking the best and not the next bucket's is what lets an item cross a quiet stretch before a use
-// that is known to come (a loop larger than the cache, a daily rhythm).
+// An item of class c that reaches age bucket i has a choice of horizons j: stay until the end of bucket j, or go. Of
+// all that reached i in the past, hits(i..j) were used within that horizon, and time(i..j) is what all of them spent in
+// it; the value is the best ratio over j. Taking the best and not the next bucket's is what lets an item cross a quiet
+// stretch before a use that is known to come (a loop larger than the cache, a daily rhythm).
 #include "learner.h"
 
 #include <algorithm>
@@ -28,7 +28,8 @@ constexpr uint32_t GAP_UNKNOWN = 3;
 // What is forgotten per relearn: an old round weighs half after fourteen, that is about 28 events per item. Forgetting
 // faster (0.9, 0.8) cost 0.3 and 1 % more misses on real traces, and 2 % where ages alone tell items apart.
 constexpr float DECAY = 0.95f;
-// A class of its own has so many events of the general distribution mixed in: until it has hundreds it follows the others.
+// A class of its own has so many events of the general distribution mixed in: until it has hundreds it follows the
+// others.
 constexpr float PSEUDO_EVENTS = 64;
 // Fewer than this many events at or beyond an age say nothing; the value then fades with age.
 constexpr float REACHED_MIN = 1;
@@ -248,7 +249,8 @@ void Learner::relearn(const Heat* living, size_t count, uint64_t items) {
       counts.lost[c][age] = collect(losses[c][age].load(RELAXED), lostTaken[c][age], lostPast[c][age]);
     }
   }
-  // Those still living have waited in vain so far: without them a class whose hits come early looks as good at every age.
+  // Those still living have waited in vain so far: without them a class whose hits come early looks as good at every
+  // age.
   const uint32_t ticks = clock();
   const float weight = count == 0 ? 0 : static_cast<float>(items) / static_cast<float>(count);
   for (size_t i = 0; i < count; ++i) counts.lost[classOf(living[i])][bucketOf(ageOf(living[i], ticks))] += weight;

@@ -1,37 +1,44 @@
-// What an item is worth, learned from the traffic: the half of eviction that knows nothing of regions, locks and segments.
+// What an item is worth, learned from the traffic: the half of eviction that knows nothing of regions, locks and
+// segments.
 //
-// The idea. Every item carries 16 bits of *heat*: when it was last used, about how often, how close together. Items alike in
-// count and gap form a class. For each class and each age the learner counts how many items were used again and how many were
-// given up, and turns that into the best hit density on offer: hits per tick of staying, over the best horizon. Scans, loops,
-// stable popularity and moving fashions each yield their own table, so there is no policy to choose. Ghosts (ghosts.h) keep
-// the heat of dropped items, so that a use after the eviction is seen too: without them a learner believes its own mistakes.
-// Relatives: LHD (Beckmann and others, NSDI 2018), Segcache (Yang and others, NSDI 2021), S3-FIFO (Yang and others, SOSP 2023).
+// The idea. Every item carries 16 bits of *heat*: when it was last used, about how often, how close together. Items
+// alike in count and gap form a class. For each class and each age the learner counts how many items were used again
+// and how many were given up, and turns that into the best hit density on offer: hits per tick of staying, over the
+// best horizon. Scans, loops, stable popularity and moving fashions each yield their own table, so there is no policy
+// to choose. Ghosts (ghosts.h) keep the heat of dropped items, so that a use after the eviction is seen too: without
+// them a learner believes its own mistakes. Relatives: LHD (Beckmann and others, NSDI 2018), Segcache (Yang and others,
+// NSDI 2021), S3-FIFO (Yang and others, SOSP 2023).
 //
 // How a store uses it.
 //   time      advance() once per chunk with the bytes of *new* records it appended (sets; not the copies of eviction).
 //   hit       record.heat = touched(record.heat, place, random), under the segment's lock. Nothing moves.
-//   insert    ghosts.take(hash, &heat) ? touched(heat, place, random) : fresh(); append to the worker's NEW log if isNew(heat),
-//             else to its KEPT log. An overwrite of a living item inherits its heat untouched: a write is not a saved miss.
-//   evict     1. Candidates: the oldest sealed region of the worker's NEW queue, the oldest of its KEPT queue, and VICTIM_RANDOM
-//                sealed regions anywhere in the pool (busy, open or being evicted: skip, draw again at most once each).
-//             2. For each, SAMPLES_PER_REGION records spread evenly over its bytes (a region keeps the offset of the first record
-//                behind every sixteenth of its bytes, 0 the first): RegionWorth::add(score, bytes). A dead or expired record has score 0.
-//                observe() the scores of living records of the *random* regions, and of no others.
-//             3. The victim has the least worth; the first candidate wins a draw. An empty region (all dead) wins at once.
-//             4. Cut: walk the victim once without locks, adding (score, bytes) of every record, dead ones with score 0; then
-//                walk again, each record under its segment's lock: dead: skip it; cut.drops(score, bytes): unlink it, put its
-//                heat to the segment's ghosts, lost() what they displace; else re-append it with kept(heat), to NEW or KEPT by
-//                isNew(). Call drops() for dead records too: they pay into the quarter that a victim must give up. Expired
-//                items are dead and leave no ghost. At most three quarters of a region are copied, but to two logs: an eviction
-//                starts only with two free regions that no other eviction counts on. With one it can run dry half-way.
-//   relearn   when relearnDue() (ask once per evicted region): LIVING_SAMPLES heats of random living items (random segment,
-//             random entry), then relearn(). Off every lock; some 30 µs.
+//   insert    ghosts.take(hash, &heat) ? touched(heat, place, random) : fresh(); append to the worker's NEW log if
+//             isNew(heat), else to its KEPT log. An overwrite of a living item inherits its heat untouched: a write is
+//             not a saved miss.
+//   evict     1. Candidates: the oldest sealed region of the worker's NEW queue, the oldest of its KEPT queue, and
+//                VICTIM_RANDOM sealed regions anywhere in the pool (busy, open or being evicted: skip, draw again at
+//                most once each).
+//             2. For each, SAMPLES_PER_REGION records spread evenly over its bytes (a region keeps the offset of the
+//                first record behind every sixteenth of its bytes, 0 the first): RegionWorth::add(score, bytes). A dead
+//                or expired record has score 0. observe() the scores of living records of the *random* regions, and of
+//                no others.
+//             3. The victim has the least worth; the first candidate wins a draw. An empty region (all dead) wins at
+//                once.
+//             4. Cut: walk the victim once without locks, adding (score, bytes) of every record, dead ones with score
+//                0; then walk again, each record under its segment's lock: dead: skip it; cut.drops(score, bytes):
+//                unlink it, put its heat to the segment's ghosts, lost() what they displace; else re-append it with
+//                kept(heat), to NEW or KEPT by isNew(). Call drops() for dead records too: they pay into the quarter
+//                that a victim must give up. Expired items are dead and leave no ghost. At most three quarters of a
+//                region are copied, but to two logs: an eviction starts only with two free regions that no other
+//                eviction counts on. With one it can run dry half-way.
+//   relearn   when relearnDue() (ask once per evicted region): LIVING_SAMPLES heats of random living items (random
+//             segment, random entry), then relearn(). Off every lock; some 30 µs.
 //   travel    last use is in this store's ticks: an item sent to another node carries carried(heat), and the receiver
 //             stores carried(what came).
 //
-// Many processes share one Learner and any of them may be killed at any instruction: every field is a relaxed atomic whose
-// every value is harmless, indices are masked, and nothing is locked. Hits are counted per place (a worker's seat; one writer
-// each, so a plain load and store) and summed when values are learned.
+// Many processes share one Learner and any of them may be killed at any instruction: every field is a relaxed atomic
+// whose every value is harmless, indices are masked, and nothing is locked. Hits are counted per place (a worker's
+// seat; one writer each, so a plain load and store) and summed when values are learned.
 #pragma once
 
 #include <atomic>
@@ -79,15 +86,15 @@ struct Learner {
   // over hits per byte; hits per item would be size^0, and serves bytes).
   float score(Heat heat, uint32_t bytes) const;
 
-  // The threshold is the 20th percentile of the last SCORES_SEEN scores observed; 0 before any. Costs some 3 µs: ask once
-  // per victim.
+  // The threshold is the 20th percentile of the last SCORES_SEEN scores observed; 0 before any. Costs some 3 µs: ask
+  // once per victim.
   void observe(float score);
   float threshold() const;
 
   // `items`: living items of the store.
   bool relearnDue(uint64_t items) const;
-  // Turns counts into values. A caller that loses the race against another returns at once; one that dies on the way costs
-  // the others nothing but this round.
+  // Turns counts into values. A caller that loses the race against another returns at once; one that dies on the way
+  // costs the others nothing but this round.
   void relearn(const Heat* living, size_t count, uint64_t items);
 
   // One place's counts: its worker alone writes them, and they only grow (modulo 2^32).
@@ -128,8 +135,8 @@ class RegionWorth {
   float bytes_ = 0;
 };
 
-// Which records of a victim go: those below the threshold, and in any case the cheapest quarter of its bytes. Lives on the
-// stack of one eviction: add() every record, decide() once, then ask drops() for every record in any order.
+// Which records of a victim go: those below the threshold, and in any case the cheapest quarter of its bytes. Lives on
+// the stack of one eviction: add() every record, decide() once, then ask drops() for every record in any order.
 class Cut {
  public:
   explicit Cut(float threshold) : threshold_(threshold) {}

@@ -124,7 +124,7 @@ std::string_view wholeKey(const Record& record, char* buffer) {
 }  // namespace
 
 KeyPlace Record::place() const {
-  if (kind() == Kind::TOMBSTONE) {
+  if (kind() == RecordKind::TOMBSTONE) {
     KeyPlace place;
     memcpy(&place.hash, at_ + payloadAt(), sizeof place.hash);
     memcpy(&place.slot, at_ + payloadAt() + sizeof place.hash, sizeof place.slot);
@@ -146,9 +146,9 @@ bool Record::plausible(const View& view, uint32_t offset) {
   if (start < REGION_HEAD_BYTES || room < sizeof(RecordHead)) return false;
   const Record record(view, offset);
   const uint32_t word = record.word();
-  if (Word::kind(word) == Kind::FRAGMENT) return fragmentPlausible(view, offset);
+  if (Word::kind(word) == RecordKind::FRAGMENT) return fragmentPlausible(view, offset);
   if (record.payloadAt() > room || record.size() > room) return false;
-  if (Word::kind(word) == Kind::TOMBSTONE) return !record.isBig() && record.head()->keyLength == TOMBSTONE_KEY_BYTES;
+  if (Word::kind(word) == RecordKind::TOMBSTONE) return !record.isBig() && record.head()->keyLength == TOMBSTONE_KEY_BYTES;
   if (!record.isBig()) return record.head()->keyLength > 0;
   const Big big = record.big();
   if (big.keyLength == 0 || big.keyLength > protocol::Limit::KEY_BYTES_MAX) return false;
@@ -163,7 +163,7 @@ bool fragmentPlausible(const View& view, uint32_t offset) {
   const uint32_t room = view.geometry.regionBytes - start;
   if (start < REGION_HEAD_BYTES || room < sizeof(FragmentHead)) return false;
   const FragmentHead* fragment = fragmentAt(view, offset);
-  if (Word::kind(fragment->word) != Kind::FRAGMENT) return false;
+  if (Word::kind(fragment->word) != RecordKind::FRAGMENT) return false;
   const uint32_t bytes = Word::payload(fragment->word);
   return bytes > 0 && bytes <= room - sizeof(FragmentHead);
 }

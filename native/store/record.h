@@ -15,12 +15,12 @@ struct Word {
   static constexpr uint32_t UPDATING = 1u << 22;
   static constexpr uint32_t BIG = 1u << 23;
 
-  static uint32_t make(uint32_t payloadBytes, Kind kind, uint32_t bits, uint8_t encoding) {
+  static uint32_t make(uint32_t payloadBytes, RecordKind kind, uint32_t bits, uint8_t encoding) {
     return payloadBytes | static_cast<uint32_t>(kind) << 19 | bits | static_cast<uint32_t>(encoding) << 24;
   }
   static uint32_t payload(uint32_t word) { return word & PAYLOAD_BYTES_MAX; }
-  static Kind kind(uint32_t word) { return static_cast<Kind>((word >> 19) & 3); }
-  static uint32_t withKind(uint32_t word, Kind kind) { return (word & ~(3u << 19)) | static_cast<uint32_t>(kind) << 19; }
+  static RecordKind kind(uint32_t word) { return static_cast<RecordKind>((word >> 19) & 3); }
+  static uint32_t withKind(uint32_t word, RecordKind kind) { return (word & ~(3u << 19)) | static_cast<uint32_t>(kind) << 19; }
   static uint8_t encoding(uint32_t word) { return static_cast<uint8_t>(word >> 24); }
 };
 
@@ -32,7 +32,7 @@ struct Draft {
   uint32_t keyBytes = 0;
   uint32_t valueBytes = 0;
   uint32_t firstFragment = 0;
-  Kind kind = Kind::ITEM;
+  RecordKind kind = RecordKind::ITEM;
   uint8_t encoding = 0;
   Heat heat = 0;
   uint64_t expiresAt = 0;
@@ -56,14 +56,14 @@ class Record {
   uint32_t offset() const { return offset_; }
   RecordHead* head() const { return reinterpret_cast<RecordHead*>(at_); }
   uint32_t word() const { return head()->word; }
-  Kind kind() const { return Word::kind(word()); }
+  RecordKind kind() const { return Word::kind(word()); }
   bool isBig() const { return (word() & Word::BIG) != 0; }
   bool hasExpiry() const { return (word() & Word::TTL) != 0; }
   uint8_t encoding() const { return Word::encoding(word()); }
 
   // Bytes taken in the region, rounded to granules.
   uint32_t size() const {
-    if (kindOf(word()) == Kind::FRAGMENT) return view_->rounded(static_cast<uint32_t>(sizeof(FragmentHead)) + Word::payload(word()));
+    if (kindOf(word()) == RecordKind::FRAGMENT) return view_->rounded(static_cast<uint32_t>(sizeof(FragmentHead)) + Word::payload(word()));
     return view_->rounded(payloadAt() + inlineBytes());
   }
 
@@ -120,7 +120,7 @@ class Record {
   uint32_t payloadAt() const { return wideAt() + ((head()->extra & EXTRA_WIDE) != 0 ? WIDE_BYTES : 0); }
 
  private:
-  static Kind kindOf(uint32_t word) { return Word::kind(word); }
+  static RecordKind kindOf(uint32_t word) { return Word::kind(word); }
   uint32_t bigAt() const { return static_cast<uint32_t>(sizeof(RecordHead)) + (hasExpiry() ? EXPIRY_BYTES : 0); }
   uint32_t wideAt() const { return bigAt() + (isBig() ? static_cast<uint32_t>(sizeof(Big)) : 0); }
 

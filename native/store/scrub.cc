@@ -129,8 +129,8 @@ bool Scrub::chainHolds(const Record& record, uint64_t hash) const {
 bool Scrub::entryHolds(uint32_t segment, uint32_t offset, KeyPlace* place) const {
   if (!Record::plausible(view_, offset)) return false;
   const Record record(view_, offset);
-  const Kind kind = record.kind();
-  if (kind != Kind::ITEM && kind != Kind::TOMBSTONE) return false;
+  const RecordKind kind = record.kind();
+  if (kind != RecordKind::ITEM && kind != RecordKind::TOMBSTONE) return false;
   const RegionKind region = RegionState::kind(view_.regionStates[view_.regionOf(offset)].load(std::memory_order_relaxed));
   if (region == RegionKind::FREE || region == RegionKind::INDEX) return false;
   *place = record.place();
@@ -177,7 +177,7 @@ void Scrub::checkEntries(uint32_t number) {
       const Record record(view_, bucket->offset[at]);
       segment.entries++;
       segment.bytes += index.bytesOf(record);
-      if (record.kind() == Kind::TOMBSTONE) {
+      if (record.kind() == RecordKind::TOMBSTONE) {
         segment.tombstones++;
       } else {
         segment.items++;

@@ -205,7 +205,7 @@ Answer Worker::write(const Operation& operation, uint32_t bytesGuess, bool share
       if (!entry.exists() && view_.replicated) entry = index.findTombstone(operation.hash, operation.slot);
       const Version before = entry.exists() ? Record(view_, entry.offset()).version() : Version();
       draft.version = stamp(segment, operation.slot, operation.hash, before);
-      const bool isAlive = entry.exists() && Record(view_, entry.offset()).kind() == Kind::ITEM;
+      const bool isAlive = entry.exists() && Record(view_, entry.offset()).kind() == RecordKind::ITEM;
       draft.heat = isAlive ? Record(view_, entry.offset()).head()->heat : heatOfNew(number, operation.hash);
       if (store(&index, entry, place, draft, sharesFragments) == Stored::DONE) {
         answer.version = draft.version;
@@ -328,7 +328,7 @@ bool Worker::stage(const KeyPlace& place, std::string_view key, std::string_view
       return false;
     }
     auto* fragment = reinterpret_cast<FragmentHead*>(new_.headAt());
-    *fragment = FragmentHead{chain->first, static_cast<uint32_t>(place.hash), Word::make(bytes, Kind::FRAGMENT, 0, 0),
+    *fragment = FragmentHead{chain->first, static_cast<uint32_t>(place.hash), Word::make(bytes, RecordKind::FRAGMENT, 0, 0),
                              static_cast<uint32_t>(place.hash >> 32), place.slot};
     char* to = reinterpret_cast<char*>(fragment + 1);
     const auto ofKey = static_cast<uint32_t>(from < key.size() ? (key.size() - from < bytes ? key.size() - from : bytes) : 0);
@@ -439,7 +439,7 @@ Answer Worker::remove(const Operation& operation) {
       }
       // An absent key gets a tombstone too: an older copy of it may be on another node.
       if (record == nullptr) met->status = protocol::Status::NOT_FOUND;
-      draft->kind = Kind::TOMBSTONE;
+      draft->kind = RecordKind::TOMBSTONE;
       draft->first = std::string_view(name, sizeof name);
       draft->keyBytes = TOMBSTONE_KEY_BYTES;
       draft->expiresAt = nowMs_ + TOMBSTONE_LIFE_MS;

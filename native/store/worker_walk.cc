@@ -71,7 +71,7 @@ size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, c
     bool isFull = false;
     at.hash = visitHomes(at.segment, at.hash, 1, [&](Index&, const Entry& entry, const KeyPlace&) {
       const Record record(view_, entry.offset());
-      if (record.kind() != Kind::ITEM || record.isExpired(nowMs_) || record.keyBytes() < prefix.size()) return true;
+      if (record.kind() != RecordKind::ITEM || record.isExpired(nowMs_) || record.keyBytes() < prefix.size()) return true;
       const auto length = static_cast<uint16_t>(record.keyBytes());
       if (used + sizeof length + length > outBytes) {
         isFull = true;
@@ -105,7 +105,7 @@ uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horiz
   std::vector<std::string> keys;
   at.hash = visitHomes(at.segment, at.hash, HOMES_PER_SCAN, [&](Index& index, const Entry& entry, const KeyPlace& place) {
     const Record record(view_, entry.offset());
-    if (record.kind() != Kind::ITEM || record.keyBytes() < prefix.size() || record.version().time > *horizon) return true;
+    if (record.kind() != RecordKind::ITEM || record.keyBytes() < prefix.size() || record.version().time > *horizon) return true;
     if (view_.slots[place.slot].state != static_cast<uint8_t>(SlotState::PRIMARY)) return true;
     std::string key(record.keyBytes(), 0);
     if (!record.copy(0, record.keyBytes(), key.data()) || key.compare(0, prefix.size(), prefix) != 0) return true;
@@ -142,7 +142,7 @@ uint64_t Worker::walk(uint32_t segment, uint32_t mask, uint64_t cursor, const st
     item.encoding = record.encoding();
     item.expiresAt = record.expiresAt();
     item.heat = view_.learner->carried(record.head()->heat);
-    item.isTombstone = record.kind() == Kind::TOMBSTONE;
+    item.isTombstone = record.kind() == RecordKind::TOMBSTONE;
     if (!item.isTombstone && !record.isBig()) {
       item.key = record.key();
       item.value = record.value();
@@ -216,7 +216,7 @@ Applied Worker::apply(const Item& item, bool fromPrimary) {
     if (result == Applied::APPLIED) {
       Draft draft;
       fill(&draft, item.isTombstone ? std::string_view(name, sizeof name) : item.key, item.value, chain);
-      draft.kind = item.isTombstone ? Kind::TOMBSTONE : Kind::ITEM;
+      draft.kind = item.isTombstone ? RecordKind::TOMBSTONE : RecordKind::ITEM;
       draft.encoding = item.encoding;
       draft.expiresAt = item.expiresAt;
       draft.version = item.version;
