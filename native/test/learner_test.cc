@@ -1,5 +1,5 @@
-// What the learner promises: LRU before it knows anything, then values that follow the traffic; and tables that stay usable
-// whatever memory holds.
+// What the learner promises: LRU before it knows anything, then values that follow the traffic; and tables that stay
+// usable whatever memory holds.
 #include "../store/learner.h"
 
 #include <algorithm>
@@ -307,7 +307,9 @@ TEST("a ghost is found once, and the one that entered first is displaced") {
   std::vector<uint32_t> memory(GhostTable::bytesFor(GhostTable::WAYS) / sizeof(uint32_t));
   GhostTable ghosts(memory.data(), GhostTable::WAYS);
   Heat heat = 0;
-  for (uint64_t hash = 0; hash < GhostTable::WAYS; ++hash) CHECK(!ghosts.put(hash, static_cast<Heat>(100 + hash), &heat));
+  for (uint32_t hash = 0; hash < GhostTable::WAYS; ++hash) {
+    CHECK(!ghosts.put(hash, static_cast<Heat>(100 + hash), &heat));
+  }
   CHECK(ghosts.take(3, &heat) && heat == 103);
   CHECK(!ghosts.take(3, &heat));
   CHECK(!ghosts.put(50, 150, &heat));

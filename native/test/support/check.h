@@ -1,8 +1,8 @@
 // What native tests are written with: TEST(name) { CHECK(cond); } and, once per program, TEST_MAIN.
 //
 // A failed CHECK prints its place and condition and ends its test only. Randomness comes from Random, whose seed is
-// HENGE_SEED or drawn at start, and is printed whenever a test fails. The last line is `N passed, N failed`; the exit status
-// is 1 if any failed.
+// HENGE_SEED or drawn at start, and is printed whenever a test fails. The last line is `N passed, N failed`; the exit
+// status is 1 if any failed.
 #pragma once
 
 #include <chrono>
