@@ -15,6 +15,7 @@ import {
   requestFrame,
   Status,
 } from '../protocol/index.js';
+import { endpointOf } from './address.js';
 import { HengeError, type HengeErrorCode } from './errors.js';
 import { FrameReader, type FrameSink } from './frame-reader.js';
 import type { Transport } from './pipeline.js';
@@ -132,13 +133,3 @@ export class Connection implements Transport, FrameSink {
 
 /** A socket that was given up may still report an error; the reason is known already. */
 const ignoreLateError = (): void => undefined;
-
-/** @throws HengeError INVALID_ARGUMENT */
-export function endpointOf(address: string): { path: string } | { host: string; port: number } {
-  if (address.startsWith('unix:')) return { path: address.slice('unix:'.length) };
-  const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
-  const port = Number(address.slice(colon + 1));
-  if (colon > 0 && Number.isInteger(port) && port > 0 && port <= 65_535) return { host, port };
-  throw new HengeError('INVALID_ARGUMENT', `a node's address is HOST:PORT or unix:/path, not '${address}'`);
-}

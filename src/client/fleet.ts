@@ -76,7 +76,8 @@ export class Fleet {
   }
 
   /** Connects to the seeds; resolves when one has told the topology. @throws HengeError UNREACHABLE */
-  async start(deadlineMs: number): Promise<void> {
+  async start(): Promise<void> {
+    const deadlineMs = this.settings.connectDeadlineMs;
     this.#trySeeds();
     let timer: NodeJS.Timeout | undefined;
     const isReady = await new Promise<boolean>((resolve) => {

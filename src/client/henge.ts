@@ -21,8 +21,6 @@ export interface HengeEvents {
   down: [address: string, error: HengeError];
 }
 
-/** connect() gives the seeds this long to answer. */
-const CONNECT_MS_MAX = 5_000;
 /** close() gives what is in flight at most this long. */
 const CLOSE_MS_MAX = 1_000;
 const CLOSE_STEP_MS = 5;
@@ -42,7 +40,7 @@ export class Henge extends Keyspace implements AsyncDisposable {
 
   /**
    * Connects to a cluster by any of its nodes.
-   * @throws HengeError INVALID_ARGUMENT; UNREACHABLE when no seed answers within 5 seconds
+   * @throws HengeError INVALID_ARGUMENT; UNREACHABLE when no seed answers within `connectDeadlineMs`
    */
   static async connect(options: ConnectOptions = {}): Promise<Henge> {
     const settings = settingsOf(options);
@@ -60,7 +58,7 @@ export class Henge extends Keyspace implements AsyncDisposable {
       clock,
       Math.random,
     );
-    await fleet.start(CONNECT_MS_MAX);
+    await fleet.start();
     return new Henge(fleet, settings, events);
   }
 

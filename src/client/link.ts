@@ -96,7 +96,8 @@ export class Link {
       });
       this.#connection = connection;
     } catch (error) {
-      this.#lost(error instanceof HengeError ? error : new HengeError('UNREACHABLE', String(error), { cause: error }));
+      // A member's address that makes no sense: told later, as every other loss.
+      queueMicrotask(() => this.#lost(new HengeError('UNREACHABLE', String(error), { cause: error })));
     }
   }
 

@@ -1,6 +1,7 @@
 /** What callers may say: keys, times to live, options of a client and of one call; and their defaults and checks. */
 
 import { isVersion, Limit, type Version } from '../protocol/index.js';
+import { endpointOf } from './address.js';
 import type { Compression, CompressionMethod } from './codec.js';
 import { HengeError } from './errors.js';
 
@@ -68,6 +69,8 @@ export interface ConnectOptions {
   readonly seeds?: string | readonly string[] | undefined;
   /** Shown in the nodes' logs. At most 255 bytes. */
   readonly name?: string | undefined;
+  /** How long connect() waits for one of the seeds. Default 5,000. */
+  readonly connectDeadlineMs?: number | undefined;
   readonly deadlineMs?: number | undefined;
   readonly ttl?: Ttl | undefined;
   readonly ack?: AckLevel | undefined;
@@ -89,6 +92,7 @@ export interface ConnectOptions {
 export interface ClientSettings {
   readonly seeds: readonly string[];
   readonly name: string;
+  readonly connectDeadlineMs: number;
   readonly deadlineMs: number;
   readonly ttlMs: number;
   readonly ackFlags: number;
@@ -100,6 +104,7 @@ export interface ClientSettings {
 }
 
 const DEADLINE_MS_DEFAULT = 1_000;
+const CONNECT_DEADLINE_MS_DEFAULT = 5_000;
 /** A day: a longer wait is a mistake in units, and an integer of 31 bits must hold the moment it ends. */
 const DEADLINE_MS_MAX = 86_400_000;
 const COMPRESSION_BYTES_MIN_DEFAULT = 4_096;
@@ -117,9 +122,12 @@ const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as c
 export function settingsOf(options: ConnectOptions): ClientSettings {
   const seeds = typeof options.seeds === 'string' ? options.seeds.split(',') : (options.seeds ?? ['127.0.0.1:7411']);
   if (seeds.length === 0) throw new HengeError('INVALID_ARGUMENT', 'seeds must name at least one node, as HOST:PORT');
+  const addresses = seeds.map((seed) => seed.trim());
+  for (const address of addresses) endpointOf(address);
   return {
-    seeds: seeds.map((seed) => seed.trim()),
+    seeds: addresses,
     name: options.name ?? `node-${process.pid}`,
+    connectDeadlineMs: parseDeadline(options.connectDeadlineMs ?? CONNECT_DEADLINE_MS_DEFAULT),
     deadlineMs: parseDeadline(options.deadlineMs ?? DEADLINE_MS_DEFAULT),
     ttlMs: parseTtl(options.ttl ?? 0),
     ackFlags: ackFlags(options.ack, 0),

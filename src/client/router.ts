@@ -3,8 +3,9 @@
  * caller's, so the same rules run in the client and under a simulator.
  *
  * The rules: what provably did not run is sent again while there is time; a read is sent again too; a write that may have
- * run never is. Going to the right node after MOVED is no retry, the first time; every other repetition is paid from a
- * budget, so that clients of an overloaded cluster add a tenth to its load and not a multiple.
+ * run never is. A request's first redirect, and the first repetition of a read whose connection broke, are free: they
+ * follow from a change and not from load. Every other repetition is paid from a budget, so that clients of an overloaded
+ * cluster add a tenth to its load and not a multiple.
  */
 
 import { buildSlotTable, NO_NODE, type SlotTable } from '../ring/index.js';
@@ -83,10 +84,11 @@ const RETRY_DELAY_MS_MAX = 250;
 /** Whether, and when, a request is sent again. */
 export function judge(mishap: Mishap, budget: RetryBudget, random: () => number): Verdict {
   if (mishap.kind === 'lost' && mishap.isWrite) return { kind: 'fail' };
-  const isFirstRedirect = mishap.kind === 'moved' && mishap.attempts === 0;
-  const delayMs = isFirstRedirect || mishap.kind === 'lost' ? 0 : retryDelayMs(mishap.attempts, random);
+  const isFree = mishap.kind !== 'busy' && mishap.attempts === 0;
+  // A lost read waits for the next connection, which has pauses of its own.
+  const delayMs = isFree || mishap.kind === 'lost' ? 0 : retryDelayMs(mishap.attempts, random);
   if (delayMs >= mishap.msLeft) return { kind: 'fail' };
-  if (!isFirstRedirect && !budget.spend()) return { kind: 'fail' };
+  if (!isFree && !budget.spend()) return { kind: 'fail' };
   return { kind: 'retry', delayMs };
 }
 

@@ -62,11 +62,13 @@ describe('a request without an answer', () => {
     expect(judge(mishap({ kind: 'lost', isWrite: true }), new RetryBudget(), half)).toEqual({ kind: 'fail' });
   });
 
-  it('follows the first redirect at once and free of charge, later ones after a pause', () => {
+  it('follows the first redirect at once and free of charge, later ones after a pause and from the budget', () => {
     const spent = new RetryBudget();
     while (spent.spend());
     expect(judge(mishap({ kind: 'moved' }), spent, half)).toEqual({ kind: 'retry', delayMs: 0 });
+    expect(judge(mishap({ kind: 'lost' }), spent, half)).toEqual({ kind: 'retry', delayMs: 0 });
     expect(judge(mishap({ kind: 'moved', attempts: 1 }), spent, half)).toEqual({ kind: 'fail' });
+    expect(judge(mishap({ kind: 'lost', attempts: 1 }), spent, half)).toEqual({ kind: 'fail' });
     expect(judge(mishap({ kind: 'moved', attempts: 1 }), new RetryBudget(), half)).toEqual({
       kind: 'retry',
       delayMs: 5,
