@@ -5,7 +5,7 @@
  * primary process's business: a Ctrl-C reaches the whole process group, and the order of ending must be kept.
  */
 import cluster from 'node:cluster';
-import type { AddressInfo, Server } from 'node:net';
+import { type AddressInfo, type Server, Socket } from 'node:net';
 import { loadAddon } from '../store/index.js';
 import { Control } from './control.js';
 import { DataPlane } from './data-plane.js';
@@ -46,8 +46,9 @@ async function serve(): Promise<void> {
 
   const server = plane.server();
   const fd = addon.listenTcp(boot.listen.host, boot.listen.port, BACKLOG);
-  // `exclusive`: or node:cluster would ask the primary process for a socket to share.
-  await listening(server, { fd, exclusive: true });
+  // Given a descriptor, listen() would ask the primary process for a socket to share, `exclusive` or not; given a socket,
+  // it takes that as it is.
+  await listening(server, new Socket({ fd, readable: false, writable: false }));
   // A path can be bound once only: the primary process binds it and, not accepting itself, lends it to all workers.
   if (boot.unix !== undefined) await listening(plane.server(), { path: boot.unix });
 
@@ -56,10 +57,10 @@ async function serve(): Promise<void> {
   log.debug({ event: 'worker-serving' }, 'worker serves');
 }
 
-function listening(server: Server, options: { fd: number; exclusive: true } | { path: string }): Promise<void> {
+function listening(server: Server, target: Socket | { path: string }): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(options, () => {
+    server.listen(target, () => {
       server.off('error', reject);
       server.on('error', (error) => log.warn({ event: 'accept-failed', err: error }, 'a connection was not accepted'));
       resolve();
