@@ -65,12 +65,7 @@ async function copyAssets(files) {
 
 async function markExecutables() {
   const { bin } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
-  // A command may be named in package.json before its first line is written.
-  for (const path of Object.values(bin)) await chmod(join(ROOT, path), 0o755).catch(ignoreMissing);
-}
-
-function ignoreMissing(error) {
-  if (error.code !== 'ENOENT') throw error;
+  for (const path of Object.values(bin)) await chmod(join(ROOT, path), 0o755);
 }
 
 function run(script, scriptArguments) {
