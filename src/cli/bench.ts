@@ -35,7 +35,6 @@ interface Options extends ClusterOptions {
   readonly valueBytes: number;
   readonly readRatio: number;
   readonly skew: number;
-  readonly connections?: number;
   readonly seed: number;
   readonly fill: boolean;
   readonly keep?: boolean;
@@ -75,7 +74,6 @@ export function addBench(program: Command): void {
         .default(0)
         .argParser(parseSkew),
     )
-    .addOption(new Option('--connections <count>', 'connections to each node (1 or 2)').argParser(parseCount))
     .addOption(new Option('--seed <number>', 'seed of all that is drawn').default(1).argParser(parseNumber))
     .addOption(new Option('--no-fill', 'do not write every key before measuring'))
     .addOption(new Option('--keep', 'leave the keys in place afterwards'))
@@ -104,8 +102,7 @@ async function bench(options: Options): Promise<void> {
   const abort = new AbortController();
   const stop = () => abort.abort();
   process.once('SIGINT', stop);
-  const connect = options.connections === undefined ? {} : { connectionsPerNode: options.connections };
-  const run = await withCluster(options, (cluster) => measure(cluster, options, abort.signal), connect).finally(() =>
+  const run = await withCluster(options, (cluster) => measure(cluster, options, abort.signal)).finally(() =>
     process.off('SIGINT', stop),
   );
 

@@ -30,7 +30,14 @@ async function get(key: string, options: Options): Promise<void> {
   if (entry === undefined) throw NOTHING;
   if (options.quiet) return;
   if (options.json) {
-    print(toJson({ key, value: entry.value, version: entry.version, ttlMs: entry.ttlMs ?? null }));
+    print(
+      toJson({
+        key,
+        value: entry.value,
+        version: entry.version,
+        ttlMs: Number.isFinite(entry.ttlMs) ? entry.ttlMs : null,
+      }),
+    );
     return;
   }
   const value = printable(entry.value);

@@ -42,8 +42,8 @@ function parseInteger(text: string): number {
 async function increment(key: string, delta: number, options: Options): Promise<void> {
   const value = await withCluster(options, (cluster) =>
     cluster.increment(key, delta, {
-      ...(options.initial === undefined ? {} : { initial: options.initial }),
-      ...(options.ttl === undefined ? {} : { ttl: options.ttl }),
+      initial: options.initial,
+      ttl: options.ttl,
     }),
   );
   if (options.quiet) return;

@@ -124,7 +124,6 @@ const COLUMNS = [
   { title: 'items', align: 'right' },
   { title: 'memory' },
   { title: 'evicted', align: 'right' },
-  { title: 'clients', align: 'right' },
 ] as const;
 
 function draw({ report, rates, hitRatios }: Look, paint: Paint): string[] {
@@ -143,7 +142,6 @@ function draw({ report, rates, hitRatios }: Look, paint: Paint): string[] {
       count(node.items),
       `${bar(node.memoryLimit > 0 ? node.memoryUsed / node.memoryLimit : 0, MEMORY_BAR_COLUMNS, (text) => paint(colour, text))} ${bytes(node.memoryUsed)} of ${bytes(node.memoryLimit)}`,
       count(node.evictions),
-      count(node.connections),
     ];
   });
   const time = new Date().toTimeString().slice(0, 8);

@@ -23,6 +23,7 @@ export function addTtl(program: Command): void {
 async function ttl(key: string, options: Options): Promise<void> {
   const left = await withCluster(options, (cluster) => cluster.ttl(key));
   if (left === undefined) throw NOTHING;
-  if (options.json) printJson({ key, ttlMs: left });
-  else print(left === null ? 'none' : String(left));
+  const expires = Number.isFinite(left);
+  if (options.json) printJson({ key, ttlMs: expires ? left : null });
+  else print(expires ? String(left) : 'none');
 }

@@ -18,8 +18,8 @@ export interface WorkloadOptions {
   readonly seed: number;
 }
 
-/** All keys begin with this, so that a clean-up finds them. */
-export const KEY_PREFIX = 'henge-bench:';
+/** All keys are of this namespace, so that a clean-up finds them. */
+const NAMESPACE = 'henge-bench';
 /** Should the clean-up not happen, the keys go by themselves. */
 const TTL_MS = 3_600_000;
 /** Writes under way at once while the keys are filled in. */
@@ -36,7 +36,7 @@ export class Workload {
   constructor(cluster: Henge, options: WorkloadOptions) {
     this.cluster = cluster;
     this.options = options;
-    this.keys = Array.from({ length: options.keys }, (_, index) => `${KEY_PREFIX}${String(index).padStart(8, '0')}`);
+    this.keys = Array.from({ length: options.keys }, (_, index) => `${NAMESPACE}:${String(index).padStart(8, '0')}`);
     const random = seededRandom(options.seed);
     this.value = Buffer.from(Array.from({ length: options.valueBytes }, () => random() * 256));
     this.drawKind = random;
@@ -74,6 +74,6 @@ export class Workload {
 
   /** Deletes every key of the workload. */
   async clear(): Promise<void> {
-    await this.cluster.clear({ prefix: KEY_PREFIX });
+    await this.cluster.namespace(NAMESPACE).clear();
   }
 }
