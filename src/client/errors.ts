@@ -1,11 +1,13 @@
 /** What can go wrong, as one class with stable codes. */
 
 /**
- * - `INVALID_ARGUMENT`: a call that can never work: a wrong option, `set(key, undefined)`, a value that cannot be stored.
+ * - `INVALID_ARGUMENT`: a call that can never work: a wrong option, `set(key, undefined)`, a value that cannot be
+ *   stored.
  * - `INVALID_KEY`: an empty key, or one longer than 65,535 bytes.
  * - `VALUE_TOO_LARGE`: larger than the cluster's largest value, or than a decompressed value may be.
  * - `NOT_A_NUMBER`, `OVERFLOW`: increment met something else than an integer, or would leave the signed 64-bit range.
- * - `UNSAFE_INTEGER`: increment by a number ran, and the result is no safe integer: use bigints. `maybeApplied` is true.
+ * - `UNSAFE_INTEGER`: increment by a number ran, and the result is no safe integer: use bigints. `maybeApplied` is
+ *   true.
  * - `CORRUPT_VALUE`: what is stored cannot be decoded.
  * - `DEADLINE`: no answer within `deadlineMs`.
  * - `ABORTED`: the caller's signal; `cause` is its reason.

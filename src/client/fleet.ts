@@ -1,6 +1,6 @@
 /**
- * The cluster as one client sees it: the newest topology, a link to every member, and the requests that wait for another
- * try. The rules are router.ts; here they meet sockets, timers and the clock.
+ * The cluster as one client sees it: the newest topology, a link to every member, and the requests that wait for
+ * another try. The rules are router.ts; here they meet sockets, timers and the clock.
  *
  *   issue ──▶ slot ──▶ link ──▶ answer          refused or lost ──▶ judge ──▶ held by slot ──▶ link of the newest table
  *

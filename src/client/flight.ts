@@ -7,9 +7,9 @@
  *                              │                                 └ fails ─▶ stale, within staleIfError, or the error
  *                              └ cache fails ─▶ onCacheError
  *
- * A value stored with stale time carries the moment until which it is fresh, and lives longer than that; to everybody who
- * did not ask for stale values it ends at that moment. The moment is of this machine's clock: clocks a second apart make a
- * value fresh for a second more or less.
+ * A value stored with stale time carries the moment until which it is fresh, and lives longer than that; to everybody
+ * who did not ask for stale values it ends at that moment. The moment is of this machine's clock: clocks a second apart
+ * make a value fresh for a second more or less.
  *
  * A caller's signal ends that caller's wait. The flight goes on for the others, and is aborted when nobody is left.
  */
@@ -39,8 +39,8 @@ export interface GetOrSetOptions extends CallOptions {
   /** For so long after that, it is given out if the loader fails. Needs a ttl. */
   readonly staleIfError?: Ttl | undefined;
   /**
-   * What to do when the cache itself fails. 'load' (the default): ask the loader. 'stale': give the last value that this
-   * process saw (one of the last 1,000 asked for in this way), else load. 'throw': reject with the cache's error.
+   * What to do when the cache itself fails. 'load' (the default): ask the loader. 'stale': give the last value that
+   * this process saw (one of the last 1,000 asked for in this way), else load. 'throw': reject with the cache's error.
    */
   readonly onCacheError?: 'load' | 'stale' | 'throw' | undefined;
   readonly read?: ReadLevel | undefined;

@@ -1,6 +1,6 @@
 /**
- * Requests that wait for another try, by slot. While a slot has one waiting, later requests to it queue behind it, so that
- * one client's writes to a key are never turned round; they leave together when nothing they wait for is left.
+ * Requests that wait for another try, by slot. While a slot has one waiting, later requests to it queue behind it, so
+ * that one client's writes to a key are never turned round; they leave together when nothing they wait for is left.
  */
 
 import type { Slot } from '../ring/index.js';

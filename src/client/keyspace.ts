@@ -1,6 +1,7 @@
 /**
- * The operations on keys: all of a cluster's, or those of a namespace, which is nothing but a prefix. Each method drafts one
- * request and hands it to the fleet; calls that ask for many keys are many requests, for pipelining is the batch.
+ * The operations on keys: all of a cluster's, or those of a namespace, which is nothing but a prefix. Each method
+ * drafts one request and hands it to the fleet; calls that ask for many keys are many requests, for pipelining is the
+ * batch.
  *
  * Every method rejects with HengeError and never throws. A missing key is undefined, never an error.
  */
@@ -98,8 +99,8 @@ export class Keyspace {
   }
 
   /**
-   * Stores the value. With `ifAbsent` or `ifVersion` it resolves to the new version, or to undefined when the condition did
-   * not hold and nothing was stored.
+   * Stores the value. With `ifAbsent` or `ifVersion` it resolves to the new version, or to undefined when the condition
+   * did not hold and nothing was stored.
    */
   set(key: Key, value: unknown, options: ConditionalSetOptions): Promise<Version | undefined>;
   set(key: Key, value: unknown, options?: SetOptions): Promise<void>;
@@ -202,8 +203,9 @@ export class Keyspace {
   }
 
   /**
-   * The value; when it is missing, what the loader gives, which is stored. However many callers ask at once, one read and
-   * one loader run per key in this process. What the loader gives is shared by its callers; undefined is not stored.
+   * The value; when it is missing, what the loader gives, which is stored. However many callers ask at once, one read
+   * and one loader run per key in this process. What the loader gives is shared by its callers; undefined is not
+   * stored.
    * @see GetOrSetOptions for stale values and for a cache that fails
    */
   async getOrSet<T>(key: Key, load: Loader<T>, options: GetOrSetOptions = {}): Promise<T> {
@@ -299,8 +301,8 @@ export class Keyspace {
   }
 
   /**
-   * The value as bytes, or as what the frame writer turns into bytes without a copy in between. This comes before drafting,
-   * since a toJSON of the caller's may run, and use this client.
+   * The value as bytes, or as what the frame writer turns into bytes without a copy in between. This comes before
+   * drafting, since a toJSON of the caller's may run, and use this client.
    */
   #encode(value: unknown): void {
     let encoding = kindOf(value);

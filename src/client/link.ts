@@ -1,7 +1,7 @@
 /**
  * The link to one node: its pipeline, and the connection that carries it for as long as it lasts. A lost connection is
- * made anew, at once the first time and then after growing, jittered pauses; meanwhile requests wait in the pipeline for
- * their deadlines, or, when the node has been away for longer than a moment, are refused at once.
+ * made anew, at once the first time and then after growing, jittered pauses; meanwhile requests wait in the pipeline
+ * for their deadlines, or, when the node has been away for longer than a moment, are refused at once.
  */
 
 import { type HelloAnswer, Limit, Opcode } from '../protocol/index.js';
@@ -24,7 +24,9 @@ export interface LinkOptions extends PipelineLimits {
   readonly epoch: () => number;
 }
 
-/** A node away for longer than this is not waited for: calls fail at once, so that a cache that is down costs no time. */
+/**
+ * A node away for longer than this is not waited for: calls fail at once, so that a cache that is down costs no time.
+ */
 const AWAY_MS_MAX = 1_000;
 /** A node that owes answers and has sent nothing for this long past a deadline is taken for dead. */
 const SILENCE_MS_MAX = 3_000;

@@ -1,13 +1,14 @@
 /**
  * Marks: how values that MessagePack cannot tell apart are stored all the same.
  *
- * msgpackr without records writes a Map as it writes an object, -0 as 0, and reads the key `__proto__` as something else.
- * Such parts become an object with the one key `~`, whose value is `[kind, ...parts]`:
+ * msgpackr without records writes a Map as it writes an object, -0 as 0, and reads the key `__proto__` as something
+ * else. Such parts become an object with the one key `~`, whose value is `[kind, ...parts]`:
  *
  *   ['map', [[key, value], ...]]      ['object', [[key, value], ...]]      ['-0']
  *
- * An object that has a key `~` of its own is written as ['object', ...] too, so nothing is ambiguous. A value without any
- * of these is stored as it is, and reading it costs nothing; only values of Encoding.MARKED are walked after decoding.
+ * An object that has a key `~` of its own is written as ['object', ...] too, so nothing is ambiguous. A value without
+ * any of these is stored as it is, and reading it costs nothing; only values of Encoding.MARKED are walked after
+ * decoding.
  */
 
 import { HengeError } from './errors.js';
@@ -25,7 +26,10 @@ const isPlainObject = (value: object): value is Plain => {
   return prototype === Object.prototype || prototype === null;
 };
 
-/** True if the value, or a part of it, needs a mark. @throws HengeError INVALID_ARGUMENT for functions, symbols, cycles. */
+/**
+ * True if the value, or a part of it, needs a mark. @throws HengeError INVALID_ARGUMENT for functions, symbols,
+ * cycles.
+ */
 export function needsMarks(value: unknown, depth = 0): boolean {
   switch (typeof value) {
     case 'number':

@@ -1,14 +1,15 @@
 /**
- * The pipeline of one node: requests that are written but not yet handed to the socket (the batch), and all that wait for
- * an answer (the pending calls). It knows no socket and no timer, and outlives every connection to its node.
+ * The pipeline of one node: requests that are written but not yet handed to the socket (the batch), and all that wait
+ * for an answer (the pending calls). It knows no socket and no timer, and outlives every connection to its node.
  *
  *   append ──▶ chunk ▒▒▒▒▒▒▒▒░░░░░     frames are written one after the other; those of a tick go out in one write,
  *              sent ──┘ batch ┘        later ones gather while a write is under way or there is no connection
  *
  *   request id = generation << 16 | index;  pending[index] is the call
  *
- * An index is given out anew only when its answer has come or the connection is gone, never because a caller gave up; the
- * generation tells a late answer from a foreign one. A call whose frame was not handed to the socket has provably not run.
+ * An index is given out anew only when its answer has come or the connection is gone, never because a caller gave up;
+ * the generation tells a late answer from a foreign one. A call whose frame was not handed to the socket has provably
+ * not run.
  */
 
 import { RESPONSE_HEADER_BYTES, Status } from '../protocol/index.js';
@@ -305,7 +306,10 @@ export class Pipeline implements FrameSink {
     // A chunk with an unsent frame has a live call, so an emptied one is never part of the batch.
   }
 
-  /** Releases and returns, in the order of writing, the calls that were sent (or those that were not) and still matter. */
+  /**
+   * Releases and returns, in the order of writing, the calls that were sent (or those that were not) and still
+   * matter.
+   */
   #take(isSent: boolean): Call[] {
     const taken: Call[] = [];
     for (let index = 0; index < this.#pending.length; index++) {

@@ -1,11 +1,11 @@
 /**
- * Where a request goes, and what becomes of one that was refused or lost. Pure: time, randomness and the network are the
- * caller's, so the same rules run in the client and under a simulator.
+ * Where a request goes, and what becomes of one that was refused or lost. Pure: time, randomness and the network are
+ * the caller's, so the same rules run in the client and under a simulator.
  *
- * The rules: what provably did not run is sent again while there is time; a read is sent again too; a write that may have
- * run never is. A request's first redirect, and the first repetition of a read whose connection broke, are free: they
- * follow from a change and not from load. Every other repetition is paid from a budget, so that clients of an overloaded
- * cluster add a tenth to its load and not a multiple.
+ * The rules: what provably did not run is sent again while there is time; a read is sent again too; a write that may
+ * have run never is. A request's first redirect, and the first repetition of a read whose connection broke, are free:
+ * they follow from a change and not from load. Every other repetition is paid from a budget, so that clients of an
+ * overloaded cluster add a tenth to its load and not a multiple.
  */
 
 import { buildSlotTable, NO_NODE, type SlotTable } from '../ring/index.js';

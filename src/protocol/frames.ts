@@ -60,7 +60,9 @@ export function frameBytes(bytes: Buffer, at: number): number | undefined {
   return bytes.length - at < 4 ? undefined : 4 + bytes.readUInt32LE(at);
 }
 
-/** Reads the complete request that begins at `at`. The parts are views. @throws RangeError when its lengths disagree. */
+/**
+ * Reads the complete request that begins at `at`. The parts are views. @throws RangeError when its lengths disagree.
+ */
 export function readRequest(bytes: Buffer, at: number): RequestFrame {
   const end = at + 4 + bytes.readUInt32LE(at);
   const keyAt = at + REQUEST_HEADER_BYTES + bytes.readUInt8(at + 14);
@@ -79,7 +81,9 @@ export function readRequest(bytes: Buffer, at: number): RequestFrame {
   };
 }
 
-/** Reads the complete response that begins at `at`. The parts are views. @throws RangeError when its lengths disagree. */
+/**
+ * Reads the complete response that begins at `at`. The parts are views. @throws RangeError when its lengths disagree.
+ */
 export function readResponse(bytes: Buffer, at: number): ResponseFrame {
   const end = at + 4 + bytes.readUInt32LE(at);
   const valueAt = at + RESPONSE_HEADER_BYTES + bytes.readUInt8(at + 7);

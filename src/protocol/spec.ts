@@ -53,13 +53,16 @@ export const Opcode = {
    */
   SCAN: 0x07,
   /**
-   * One step of deleting by prefix. Extras: u64 cursor, u64 horizon (0 on the first step). Key: the prefix, perhaps empty.
-   * Answer: extras u64 next cursor (0 at the end), u64 horizon to send along, u32 keys deleted in this step.
+   * One step of deleting by prefix. Extras: u64 cursor, u64 horizon (0 on the first step). Key: the prefix, perhaps
+   * empty. Answer: extras u64 next cursor (0 at the end), u64 horizon to send along, u32 keys deleted in this step.
    * Items written after the first step began are left alone.
    */
   CLEAR: 0x08,
 
-  /** First frame of a connection. Extras: Hello. Key: name of the client. Value: the authentication field (may be empty). */
+  /**
+   * First frame of a connection. Extras: Hello. Key: name of the client. Value: the authentication field (may be
+   * empty).
+   */
   HELLO: 0x20,
   /** Answer's value: the topology as JSON (docs/protocol.md). */
   TOPOLOGY: 0x21,
@@ -131,9 +134,14 @@ export const Encoding = {
   MSGPACK: 0x02,
   INTEGER: 0x03,
   BIGINT: 0x04,
-  /** MSGPACK with marks for what it cannot say by itself: maps, -0 and keys such as `__proto__` (src/client/marks.ts). */
+  /**
+   * MSGPACK with marks for what it cannot say by itself: maps, -0 and keys such as `__proto__` (src/client/marks.ts).
+   */
   MARKED: 0x05,
-  /** u64 milliseconds since 1970 until which the value is fresh, u8 encoding of the rest, the rest. Only getOrSet writes it. */
+  /**
+   * u64 milliseconds since 1970 until which the value is fresh, u8 encoding of the rest, the rest. Only getOrSet
+   * writes it.
+   */
   FRESH_UNTIL: 0x06,
   KIND_MASK: 0x0f,
   DEFLATE: 0x10,
@@ -141,13 +149,19 @@ export const Encoding = {
   COMPRESSION_MASK: 0xf0,
 } as const;
 
-/** What WANT_META puts into a response's extras: version (16), then u64 milliseconds to live (0: does not expire; never 0 otherwise). */
+/**
+ * What WANT_META puts into a response's extras: version (16), then u64 milliseconds to live (0: does not expire;
+ * never 0 otherwise).
+ */
 export const META_BYTES = 24;
 /** A version: u64 (milliseconds << 16 | counter), u32 epoch, u16 node number, u16 zero. */
 export const VERSION_BYTES = 16;
 /** Hello's extras: u32 magic, u8 highest version spoken, u8 lowest, u8 role, u8 zero, u32 epoch known. */
 export const HELLO_BYTES = 12;
-/** Answer to hello, extras: u8 version chosen, u8 zero, u16 node number, u32 epoch, u32 largest value, u32 largest frame. Value: the node's name. */
+/**
+ * Answer to hello, extras: u8 version chosen, u8 zero, u16 node number, u32 epoch, u32 largest value, u32 largest
+ * frame. Value: the node's name.
+ */
 export const HELLO_ANSWER_BYTES = 16;
 export const Role = { CLIENT: 0, PEER: 1 } as const;
 

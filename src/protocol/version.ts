@@ -1,6 +1,7 @@
 /**
- * A version as text: 28 hex digits, big-endian, in the order in which versions are compared (epoch, milliseconds, counter,
- * node), so that comparing the strings compares the versions. On the wire it is 16 little-endian bytes (spec.ts).
+ * A version as text: 28 hex digits, big-endian, in the order in which versions are compared (epoch, milliseconds,
+ * counter, node), so that comparing the strings compares the versions. On the wire it is 16 little-endian bytes
+ * (spec.ts).
  */
 
 declare const versionBrand: unique symbol;

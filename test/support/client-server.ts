@@ -1,7 +1,7 @@
 /**
- * A deliberately simple server that speaks the protocol over a Map, one request at a time: the reference that the client is
- * tested against where a real node cannot be made to misbehave. `intercept` sees every request first, and may answer it
- * otherwise, stay silent, or break the connection.
+ * A deliberately simple server that speaks the protocol over a Map, one request at a time: the reference that the
+ * client is tested against where a real node cannot be made to misbehave. `intercept` sees every request first, and may
+ * answer it otherwise, stay silent, or break the connection.
  */
 
 import { createServer, type Server, type Socket } from 'node:net';

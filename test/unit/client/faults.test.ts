@@ -1,4 +1,6 @@
-/** The client against a server that misbehaves: nothing hangs, nothing runs twice, and every error says what is known. */
+/**
+ * The client against a server that misbehaves: nothing hangs, nothing runs twice, and every error says what is known.
+ */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseTopology, Routes } from '../../../src/client/router.js';
 import { type ConnectOptions, Henge, HengeError } from '../../../src/index.js';
