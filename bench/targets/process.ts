@@ -36,12 +36,14 @@ export interface Launch {
   readonly command: string;
   readonly words: readonly string[];
   readonly port: number;
+  /** Answers with success once the server serves, which may be later than its port accepts. */
+  readonly readyUrl?: string | undefined;
   /** Core to run on; all when missing. */
   readonly core?: number | undefined;
 }
 
-/** Starts a server and waits until its port accepts. Throws with the end of its output when it does not start. */
-export async function launch({ name, command, words, port, core }: Launch): Promise<Target> {
+/** Starts a server and waits until it serves. Throws with the end of its output when it does not start. */
+export async function launch({ name, command, words, port, readyUrl, core }: Launch): Promise<Target> {
   const [program, ...programWords] = pinned(core, [command, ...words]);
   const child = spawn(program, programWords, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
@@ -61,9 +63,10 @@ export async function launch({ name, command, words, port, core }: Launch): Prom
     child.once('exit', () => resolve());
   }).then(() => process.off('exit', kill));
 
-  if (!(await listens(child, port)) || child.pid === undefined) {
+  const serves = async () => (await accepts(port)) && (readyUrl === undefined || (await answers(readyUrl)));
+  if (!(await comesUp(child, serves)) || child.pid === undefined) {
     kill();
-    throw new Error(`${name} did not start listening on port ${port}:\n${output}`);
+    throw new Error(`${name} did not come up on port ${port}:\n${output}`);
   }
   const { pid } = child;
   return {
@@ -114,10 +117,10 @@ export function freePort(): Promise<number> {
   });
 }
 
-async function listens(child: ChildProcess, port: number): Promise<boolean> {
+async function comesUp(child: ChildProcess, serves: () => Promise<boolean>): Promise<boolean> {
   const deadline = performance.now() + START_MS_MAX;
   while (performance.now() < deadline && child.exitCode === null && child.signalCode === null) {
-    if (await accepts(port)) return true;
+    if (await serves()) return true;
     await sleep(20);
   }
   return false;
@@ -133,6 +136,13 @@ function accepts(port: number): Promise<boolean> {
     socket.once('connect', () => finish(true));
     socket.once('error', () => finish(false));
   });
+}
+
+function answers(url: string): Promise<boolean> {
+  return fetch(url).then(
+    ({ ok }) => ok,
+    () => false, // not yet
+  );
 }
 
 /** Children, their children and so on. */

@@ -66,7 +66,7 @@ interface Place {
   readonly folder: string;
 }
 
-type Command = Pick<Launch, 'command' | 'words'>;
+type Command = Pick<Launch, 'command' | 'words' | 'readyUrl'>;
 
 const COMMANDS: Readonly<Record<TargetName, (place: Place, options: TargetOptions) => Command>> = {
   henge: hengeCommand,
@@ -88,8 +88,20 @@ function hengeCommand(
   { memoryBytes = MEMORY_BYTES_AMPLE, workers = 1 }: TargetOptions,
 ): Command {
   const words = ['serve', '--name', 'bench', '--listen', `127.0.0.1:${port}`, '--http', `127.0.0.1:${httpPort}`];
-  const size = ['--memory', String(memoryBytes), '--workers', String(workers), '--rf', '1'];
-  return { command: process.execPath, words: [DAEMON, ...words, '--registry', `dir:${folder}`, ...size] };
+  // A value may take a sixteenth of the memory at most, and a small cell's daemon would refuse to start with the default.
+  const valueBytesMax = Math.min(MIB, Math.floor(memoryBytes / 16));
+  const size = [
+    '--memory',
+    String(memoryBytes),
+    '--max-value',
+    String(valueBytesMax),
+    '--workers',
+    String(workers),
+    '--rf',
+    '1',
+  ];
+  const readyUrl = `http://127.0.0.1:${httpPort}/readyz`;
+  return { command: process.execPath, readyUrl, words: [DAEMON, ...words, '--registry', `dir:${folder}`, ...size] };
 }
 
 function redisCommand({ port, folder }: Place, { memoryBytes = MEMORY_BYTES_AMPLE }: TargetOptions): Command {
