@@ -20,7 +20,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CHECKS = {
   types: () => npx('tsc', '--noEmit', '-p', 'tsconfig.json'),
   style: () => npx('biome', 'check', '--error-on-warnings', '--colors=off'),
-  layers: () => npx('depcruise', '--config', '.dependency-cruiser.cjs', 'src', 'bench', 'test'),
+  layers: () => npx('depcruise', '--config', '.dependency-cruiser.cjs', 'src', 'bench', 'demo', 'test'),
   dead: () => npx('knip', '--no-progress'),
   header: () => run(process.execPath, 'scripts/protocol-header.mjs', '--check'),
   native: checkNative,

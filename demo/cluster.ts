@@ -1,0 +1,175 @@
+/**
+ * The demonstration's cluster: `henge dev` in a process of its own, and the way to kill one of its workers.
+ *
+ * Workers are found where the system keeps them, in /proc: a node is a child of `henge dev`, a worker a child of a node.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Henge } from '../src/index.js';
+
+const NODES = 3;
+const MEMORY = '64mb';
+const DATA_PORT = 7411;
+const HTTP_PORT = 7480;
+/** Where ports are taken, the next ones are tried this much further on, so often. */
+const PORT_STEP = 1_000;
+const PORT_TRIES_MAX = 20;
+const READY_MS_MAX = 30_000;
+/** How often it is looked whether a killed worker has a successor, and for how long. */
+const SUCCESSOR_POLL_MS = 10;
+const SUCCESSOR_MS_MAX = 10_000;
+
+export interface DemoCluster {
+  readonly client: Henge;
+  readonly seeds: readonly string[];
+  readonly dashboard: string;
+  /** True when the usual ports were taken and others are used. */
+  readonly hasOtherPorts: boolean;
+  /** Kills a worker of the node with SIGKILL. Resolves, at once, to what was killed. */
+  killWorker(node: string): Promise<KilledWorker>;
+  /** Resolves when the cluster has ended, by itself or by stop(). */
+  readonly ended: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface KilledWorker {
+  readonly pid: number;
+  /** Resolves to the milliseconds until another process had taken the place and the node answered again. */
+  readonly replaced: Promise<number>;
+}
+
+/** Resolves when every node answers. Throws an Error with a sentence when the cluster does not come up. */
+export async function startCluster(): Promise<DemoCluster> {
+  const dataPort = await freePorts(DATA_PORT);
+  const httpPort = await freePorts(HTTP_PORT);
+  const seeds = Array.from({ length: NODES }, (_, node) => `127.0.0.1:${dataPort + node}`);
+  const dev = spawn(
+    process.execPath,
+    [
+      join(projectRoot(), 'dist/cli/main.js'),
+      'dev',
+      `--nodes=${NODES}`,
+      `--memory=${MEMORY}`,
+      `--base-port=${dataPort}`,
+      `--base-http-port=${httpPort}`,
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  const complaint = collect(dev);
+  const ended = new Promise<void>((resolve) => dev.once('close', () => resolve()));
+  const stop = async () => {
+    dev.kill('SIGTERM');
+    await ended;
+  };
+  try {
+    const client = await Promise.race([
+      connect(seeds),
+      ended.then(() => Promise.reject(new Error(`The cluster did not start. ${complaint().trim()}`))),
+    ]);
+    return {
+      client,
+      seeds,
+      dashboard: `http://127.0.0.1:${httpPort}/`,
+      hasOtherPorts: dataPort !== DATA_PORT || httpPort !== HTTP_PORT,
+      killWorker: (node) => killWorker(client, dev.pid ?? 0, node),
+      ended,
+      stop: async () => {
+        await client.close();
+        await stop();
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Connects as soon as all nodes answer. */
+async function connect(seeds: readonly string[]): Promise<Henge> {
+  const client = await Henge.connect({ seeds, name: 'demonstration', connectDeadlineMs: READY_MS_MAX });
+  const { members } = await client.topology();
+  const end = performance.now() + READY_MS_MAX;
+  for (const { name } of members) {
+    while (!(await answers(client, name))) {
+      if (performance.now() > end) throw new Error(`${name} did not answer within ${READY_MS_MAX} ms.`);
+      await sleep(SUCCESSOR_POLL_MS);
+    }
+  }
+  return client;
+}
+
+function answers(client: Henge, node: string): Promise<boolean> {
+  return client.stats(node).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function killWorker(client: Henge, devPid: number, node: string): Promise<KilledWorker> {
+  const nodePid = await childNamed(devPid, node);
+  const [pid] = await childrenOf(nodePid);
+  if (pid === undefined) throw new Error(`${node} has no worker`);
+  const begin = performance.now();
+  process.kill(pid, 'SIGKILL');
+  return { pid, replaced: successorOf(client, node, nodePid, pid, begin) };
+}
+
+async function successorOf(client: Henge, node: string, nodePid: number, dead: number, begin: number): Promise<number> {
+  while (performance.now() - begin < SUCCESSOR_MS_MAX) {
+    const workers = await childrenOf(nodePid);
+    if (!workers.includes(dead) && workers.length > 0 && (await answers(client, node)))
+      return performance.now() - begin;
+    await sleep(SUCCESSOR_POLL_MS);
+  }
+  throw new Error(`${node} had no new worker after ${SUCCESSOR_MS_MAX} ms`);
+}
+
+async function childNamed(parent: number, node: string): Promise<number> {
+  for (const pid of await childrenOf(parent)) {
+    if ((await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0').includes(`--name=${node}`)) return pid;
+  }
+  throw new Error(`There is no process of ${node}`);
+}
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  return text.split(' ').filter(Boolean).map(Number);
+}
+
+/** The first of as many free ports in a row as there are nodes. */
+async function freePorts(wanted: number): Promise<number> {
+  for (let attempt = 0; attempt < PORT_TRIES_MAX; attempt++) {
+    const first = wanted + attempt * PORT_STEP;
+    const ports = Array.from({ length: NODES }, (_, node) => first + node);
+    if ((await Promise.all(ports.map(isFree))).every(Boolean)) return first;
+  }
+  throw new Error(`No free ports were found from ${wanted} on.`);
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+/** What a process says on standard error, as far as a person wants to read it. */
+function collect(child: ChildProcess): () => string {
+  let text = '';
+  child.stderr?.on('data', (bytes: Buffer) => {
+    text = (text + bytes.toString()).slice(-4_000);
+  });
+  return () => text;
+}
+
+function projectRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package-lock.json'))) folder = dirname(folder);
+  return folder;
+}
