@@ -134,7 +134,7 @@ function progress(frame: Frame, paint: Paint): string {
 function nodeLines(nodes: readonly NodeView[], paint: Paint): string[] {
   const most = Math.max(...nodes.map((node) => node.share), Number.MIN_VALUE);
   const columns = (name: string, share: string, rest: readonly string[]) =>
-    `  ${padEnd(name, 6)}${share}  ${rest.map((cell, at) => padStart(cell, at === 0 ? 7 : 11)).join('')}`;
+    `  ${padEnd(name, 8)}${share}  ${rest.map((cell, at) => padStart(cell, at === 0 ? 7 : 11)).join('')}`;
   return [
     paint('dim', columns('node', padEnd('keys led', SHARE_COLUMNS), ['', 'items', 'bytes', 'requests/s'])),
     ...nodes.map((node, index) => {

@@ -37,13 +37,13 @@ export interface ClusterOptions {
 
 /** Options of every command that talks to a cluster. */
 export function clusterOptions(command: Command): Command {
+  const seeds = new Option('-s, --seeds <host:port,...>', 'nodes to ask for the topology')
+    .default([SEEDS_DEFAULT], SEEDS_DEFAULT)
+    .argParser(parseSeeds);
+  // A variable that is set to nothing is as good as none.
+  if (process.env.HENGE_SEEDS !== '') seeds.env('HENGE_SEEDS');
   return command
-    .addOption(
-      new Option('-s, --seeds <host:port,...>', 'nodes to ask for the topology')
-        .env('HENGE_SEEDS')
-        .default([SEEDS_DEFAULT], SEEDS_DEFAULT)
-        .argParser(parseSeeds),
-    )
+    .addOption(seeds)
     .addOption(
       new Option('--deadline <duration>', 'longest time that one request may take')
         .default(DEADLINE_MS_DEFAULT, '1s')
