@@ -129,7 +129,9 @@ async function compileAll(sources, variant) {
   const shared = await sharedHash(variant);
   const objects = await Promise.all(sources.map((source) => describeObject(source, variant, shared)));
   const stale = objects.filter((object) => !object.isFresh);
-  if (stale.length > 0) console.log(`compiling ${stale.length} of ${objects.length} files of native/ ...`);
+  if (stale.length === 0) return objects;
+  await run(COMPILER, ['--version']); // throws one sentence when there is none, before anything else is said
+  console.log(`compiling ${stale.length} of ${objects.length} files of native/ ...`);
   await Promise.all(
     Array.from({ length: JOBS }, async () => {
       for (let object = stale.shift(); object !== undefined; object = stale.shift()) await compile(object, variant);

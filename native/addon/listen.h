@@ -1,5 +1,5 @@
-// A listening TCP socket of a worker's own. Node cannot set SO_REUSEPORT before version 23; with it the kernel spreads new
-// connections over all workers, and none of them passes descriptors around (REPLICATION.md, rule 24).
+// A listening TCP socket of a worker's own. Node cannot set SO_REUSEPORT before version 23; with it the kernel spreads
+// new connections over all workers, and none of them passes descriptors around.
 #pragma once
 
 #include <string>
@@ -12,7 +12,8 @@ struct Listening {
   std::string message;
 };
 
-// Bound to the first address that `host` resolves to; `::` takes IPv4 too. The descriptor is non-blocking, close-on-exec.
+// Bound to the first address that `host` resolves to; `::` takes IPv4 too. The descriptor does not block and is closed
+// on exec.
 Listening listenTcp(const std::string& host, int port, int backlog);
 
 }  // namespace henge

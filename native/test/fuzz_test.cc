@@ -1,12 +1,12 @@
 // A million and more frames, valid and not, on connections that are opened, cut and dropped at random.
 //
-// Half of the connections are honest: their frames are whole, and their answers must be theirs, each one, in order. The
-// others flip bits, cut frames short, lie about lengths and send noise. Every connection fills its values with a byte of
-// its own; a run of that byte in another's output would be memory that leaked. AddressSanitizer watches the edges: each
-// chunk lies in an allocation of exactly its size, and so does the output.
+// Half of the connections are honest: their frames are whole, and their answers must be theirs, each one, in order.
+// The others flip bits, cut frames short, lie about lengths, send noise, or say no hello. Every connection fills its
+// values with a byte of its own; a run of that byte in another's output would be memory that leaked. AddressSanitizer
+// watches the edges: each chunk lies in an allocation of exactly its size, and so does the output.
 //
-// A frame cut short takes the next one's first bytes for its key. So that two connections still never name the same key,
-// those bytes too (deadline and id) are marked with the connection.
+// A frame cut short takes the next one's first bytes for its key. So that two connections still never name the same
+// key, those bytes too (deadline and id) are marked with the connection.
 #include <algorithm>
 #include <array>
 #include <deque>
@@ -61,6 +61,7 @@ class Fuzzer {
         node_.session().disconnect(peer.connection);
         open(peer);
       }
+      if (random_.below(50) == 0) node_.session().greet(peer.connection, static_cast<uint8_t>(random_.below(2)));
       std::string bytes;
       const uint32_t count = 1 + random_.below(FRAMES_PER_CHUNK_MAX);
       for (uint32_t i = 0; i < count; i++) bytes += peer.isHonest ? honestFrame(peer) : hostileFrame(peer);
@@ -72,7 +73,15 @@ class Fuzzer {
  private:
   void open(Peer& peer) {
     peer.expected.clear();
-    peer.connection = node_.open();
+    if (peer.isHonest || random_.below(3) > 0) {
+      peer.connection = node_.open();
+      return;
+    }
+    // A stranger: one that says no hello, or whose hello is not answered yet.
+    peer.connection = node_.session().connect();
+    if (random_.below(2) == 0) return;
+    CHECK(node_.execute(peer.connection, wire::hello()).empty());
+    node_.session().takeControl();
   }
 
   // ---- what is sent ----
@@ -94,7 +103,7 @@ class Fuzzer {
       case 1:
         return {0x23, id};
       case 2:
-        return {0x07, id, bytesOf(uint64_t{0}) + bytesOf(static_cast<uint16_t>(1 + random_.below(20))), key.substr(0, 3)};
+        return {0x07, id, std::string(8, 0) + bytesOf(static_cast<uint16_t>(1 + random_.below(20))), key.substr(0, 3)};
       case 3:
         return {0x08, id, bytesOf(uint64_t{0}) + bytesOf(uint64_t{0}), key};
       case 4:

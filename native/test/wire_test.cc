@@ -89,7 +89,8 @@ std::string encodeGolden(const std::string& name) {
   }
   if (name == "expired") return std::string(out, henge::encodeStatus(out, 3, Status::EXPIRED));
   if (name == "refused") {
-    return std::string(out, henge::encodeSentence(out, 8, Status::REFUSED, "IF_ABSENT and IF_VERSION exclude each other"));
+    const char* sentence = "IF_ABSENT and IF_VERSION exclude each other";
+    return std::string(out, henge::encodeSentence(out, 8, Status::REFUSED, sentence));
   }
   return "";
 }
@@ -252,11 +253,29 @@ TEST("answers that do not fit come with MORE, none lost and in order") {
   for (uint32_t i = 0; i < 50; i++) CHECK(is(answers[i], Status::OK, i + 1) && answers[i].value.size() == 60'000);
 }
 
+TEST("a connection that goes on sending while its answers are held back is closed with BUSY") {
+  Node node;
+  const int32_t connection = node.open();
+  node.executeAll(connection, encode({SET, 1, NO_TTL, "k", std::string(60'000, 'v')}));
+  std::string chunk;
+  for (uint32_t id = 1; chunk.size() < 64 * 1024; id++) chunk += encode({GET, id, "", "k"});
+  uint32_t flags = 0;
+  size_t bytesHeld = 0;
+  std::string output;
+  while ((flags & CLOSE) == 0 && bytesHeld < 2 * henge::Session::HELD_BYTES_MAX) {
+    output = node.execute(connection, chunk, &flags);
+    bytesHeld += chunk.size();
+  }
+  CHECK((flags & CLOSE) != 0);
+  CHECK(is(wire::responses(output).back(), Status::BUSY, 0));
+}
+
 TEST("a request that was held back beyond its deadline is not run") {
   Node node;
   const int32_t connection = node.session().connect();
-  node.execute(connection, wire::hello() + encode({SET, 2, NO_TTL, "late", "v", 0, 50}) +
-                               encode({SET, 3, NO_TTL, "patient", "v", 0, 500}) + encode({SET, 4, NO_TTL, "free", "v"}));
+  const std::string held = encode({SET, 2, NO_TTL, "late", "v", 0, 50}) +
+                           encode({SET, 3, NO_TTL, "patient", "v", 0, 500}) + encode({SET, 4, NO_TTL, "free", "v"});
+  node.execute(connection, wire::hello() + held);
   wire::clockNs += 100'000'000;
   node.session().greet(connection, henge::protocol::Role::CLIENT);
   const std::vector<Response> answers = wire::responses(

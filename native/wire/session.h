@@ -5,8 +5,8 @@
 //
 // No socket, no event loop and no clock of its own: the same code runs under the addon, the tests and the fuzzer.
 // Sixteen operations at a time are parsed before the first is run, so that the store can fetch the memory of all from
-// behind the caches at once (STORE.md, section 4). A chunk ends early, with MORE, when the output cannot hold the largest
-// answer any more, or when it asked for more walks than is fair to the other connections.
+// behind the caches at once. A chunk ends early, with MORE, when the output cannot hold the largest answer any more, or
+// when it asked for more walks than is fair to the other connections.
 #pragma once
 
 #include <array>

@@ -75,7 +75,7 @@ export type Opcode = (typeof Opcode)[keyof typeof Opcode];
 
 /** Request flags, one bit each; which opcode heeds which is said in docs/protocol.md. */
 export const RequestFlag = {
-  /** The two lowest bits: acknowledgement level of a write, or read level of a GET. 0 is `one` and `primary`. */
+  /** The two lowest bits: of a write 0 `one`, 1 `quorum`, 2 `all`; of a GET 0 `primary`, 1 `quorum`, 2 `nearest`. */
   LEVEL_MASK: 0x03,
   /** Answer with Meta in the extras. */
   WANT_META: 0x04,

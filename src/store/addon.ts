@@ -115,6 +115,7 @@ export interface NativeWorker {
   readonly outputBytesMin: number;
   /** A new connection; nothing but HELLO is accepted on it until greet(). */
   connect(): number;
+  /** The hello was accepted. Then call execute(connection, 0): frames may have come behind it, and wait. */
   greet(connection: number, role: number): void;
   disconnect(connection: number): void;
   /**
