@@ -72,3 +72,10 @@ export class HengeError extends Error {
     this.maybeApplied = options.maybeApplied ?? false;
   }
 }
+
+/**
+ * For errors of the moment: a caller that tries again in a loop would otherwise keep the event loop from everything else,
+ * reconnecting included.
+ */
+export const rejectLater = (error: HengeError): Promise<never> =>
+  new Promise((_, reject) => setImmediate(reject, error));

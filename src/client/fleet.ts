@@ -11,7 +11,7 @@ import { Opcode, Status } from '../protocol/index.js';
 import { type Slot, slotOf } from '../ring/index.js';
 import { errorOf, type RawAnswer } from './answer.js';
 import { AnswerKind, Call, Chunk, Draft, type Reject, type Resolve } from './call.js';
-import { HengeError } from './errors.js';
+import { HengeError, rejectLater } from './errors.js';
 import { roomFor, writeFrame } from './frame-writer.js';
 import { HeldCalls } from './held.js';
 import { Link, type LinkOptions } from './link.js';
@@ -119,13 +119,13 @@ export class Fleet {
    * Sends a request to the node that leads its key.
    *
    * Hot path: beside the pipeline's, no allocation; with several nodes, the key's CRC and one array read.
-   * @throws HengeError when it cannot even be queued
+   * @throws HengeError INVALID_KEY, VALUE_TOO_LARGE
    */
   issue(draft: Draft): Promise<unknown> {
     this.#issued++;
     if (this.#held.count > 0) return this.#issueBehindHeld(draft);
     const link = this.#only ?? this.#linkOf(slotOf(draft.key));
-    return link.pipeline.append(draft);
+    return link === undefined ? this.#rejectUnrouted() : link.pipeline.append(draft);
   }
 
   /** Sends a request to one node. @throws HengeError */
@@ -156,10 +156,13 @@ export class Fleet {
     clearTimeout(this.#sweepTimer);
   }
 
-  #linkOf(slot: Slot): Link {
-    const link = this.#links[this.#routes?.primaryOf(slot) ?? -1];
-    if (link === undefined) throw this.#noLink(`no node with an address leads slot ${slot}`);
-    return link;
+  /** Undefined only if the client is closed, or the slot's node has no address yet. */
+  #linkOf(slot: Slot): Link | undefined {
+    return this.#links[this.#routes?.primaryOf(slot) ?? -1];
+  }
+
+  #rejectUnrouted(): Promise<never> {
+    return rejectLater(this.#noLink('the node that leads this key has no address yet'));
   }
 
   #noLink(message: string): HengeError {
@@ -353,11 +356,9 @@ export class Fleet {
   }
 
   #resend(call: Call): void {
-    try {
-      this.#linkOf(slotOf(call.key)).pipeline.adopt(call);
-    } catch (error) {
-      call.fail(error as HengeError);
-    }
+    const link = this.#linkOf(slotOf(call.key));
+    if (link === undefined) call.fail(this.#noLink('the node that leads this key has no address yet'));
+    else this.#adopt(link, call);
   }
 
   #adopt(link: Link, call: Call): void {
@@ -375,7 +376,8 @@ export class Fleet {
 
   #issueBehindHeld(draft: Draft): Promise<unknown> {
     const slot = slotOf(draft.key);
-    const pipeline = this.#linkOf(slot).pipeline;
+    const pipeline = this.#linkOf(slot)?.pipeline;
+    if (pipeline === undefined) return this.#rejectUnrouted();
     if (!this.#held.has(slot)) return pipeline.append(draft);
     const chunk = new Chunk(roomFor(draft));
     const bytes = writeFrame(chunk, draft, 0, pipeline.valueBytesMax);

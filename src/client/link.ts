@@ -1,7 +1,7 @@
 /**
  * The link to one node: its pipeline, and the connection that carries it for as long as it lasts. A lost connection is
  * made anew, at once the first time and then after growing, jittered pauses; meanwhile requests wait in the pipeline
- * for their deadlines, or, when the node has been away for longer than a moment, are refused at once.
+ * for their deadlines.
  */
 
 import { type HelloAnswer, Limit, Opcode } from '../protocol/index.js';
@@ -24,10 +24,6 @@ export interface LinkOptions extends PipelineLimits {
   readonly epoch: () => number;
 }
 
-/**
- * A node away for longer than this is not waited for: calls fail at once, so that a cache that is down costs no time.
- */
-const AWAY_MS_MAX = 1_000;
 /** A node that owes answers and has sent nothing for this long past a deadline is taken for dead. */
 const SILENCE_MS_MAX = 3_000;
 /** Patience for the subscription that every connection begins with. */
@@ -40,7 +36,6 @@ export class Link {
   #connection: Connection | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #attempts = 0;
-  #awaySince: number;
   #isUp = false;
   #isClosed = false;
 
@@ -50,7 +45,6 @@ export class Link {
     private readonly events: LinkEvents,
   ) {
     this.pipeline = new Pipeline(options, options.clock, events, Limit.VALUE_BYTES_MAX);
-    this.#awaySince = options.clock();
     this.#connect();
   }
 
@@ -70,7 +64,6 @@ export class Link {
   sweep(nowMs: number): void {
     this.pipeline.expire(nowMs);
     if (this.pipeline.isSilent(nowMs, SILENCE_MS_MAX)) this.#connection?.close(`${this.address} has fallen silent`);
-    if (!this.#isUp) this.#refuseIfAway(nowMs);
   }
 
   /** Closes the connection for good; what is pending fails. */
@@ -108,7 +101,6 @@ export class Link {
     this.#isUp = true;
     this.nodeName = nodeName;
     this.pipeline.valueBytesMax = answer.valueBytesMax;
-    this.pipeline.refusal = undefined;
     this.pipeline.attach(connection);
     this.#subscribe();
     this.events.up();
@@ -127,21 +119,12 @@ export class Link {
 
   #lost(error: HengeError): void {
     this.#connection = undefined;
-    if (this.#isUp) this.#awaySince = this.options.clock();
     const isNews = this.#isUp || (this.nodeName === '' && this.#attempts === 0);
     this.#isUp = false;
     this.events.down(this.pipeline.detach(), error, isNews);
     if (this.#isClosed) return;
-    this.#refuseIfAway(this.options.clock());
     const delayMs = reconnectDelayMs(this.#attempts++, this.options.random);
     // Unref: a process may end although a node is away; while calls are pending the sweep keeps it alive.
     this.#retryTimer = setTimeout(() => this.#connect(), delayMs).unref();
-  }
-
-  #refuseIfAway(nowMs: number): void {
-    if (this.pipeline.refusal !== undefined || nowMs - this.#awaySince < AWAY_MS_MAX) return;
-    const address = this.address;
-    this.pipeline.refusal = () =>
-      new HengeError('UNREACHABLE', `${address} cannot be reached; trying again in the background`);
   }
 }

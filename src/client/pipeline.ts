@@ -15,7 +15,7 @@
 import { RESPONSE_HEADER_BYTES, Status } from '../protocol/index.js';
 import { readAnswer } from './answer.js';
 import { Call, Chunk, type Draft, type Reject, type Resolve } from './call.js';
-import { HengeError } from './errors.js';
+import { HengeError, rejectLater } from './errors.js';
 import type { FrameSink } from './frame-reader.js';
 import { roomFor, writeDeadline, writeFrame } from './frame-writer.js';
 
@@ -62,7 +62,7 @@ const capture = (resolve: Resolve, reject: Reject): void => {
 export class Pipeline implements FrameSink {
   /** Largest value of the node; what the protocol allows at most until the node has said. */
   valueBytesMax: number;
-  /** Set while there is no hope: every new call fails with it at once. */
+  /** Set when there will never be a connection again: every new call fails with it. */
   refusal: (() => HengeError) | undefined;
   /** When bytes last came, on the client's clock. */
   receivedAt = 0;
@@ -88,6 +88,7 @@ export class Pipeline implements FrameSink {
   #isBatchOld = false;
 
   #transport: Transport | undefined;
+  #awaySince: number;
   #isWriting = false;
 
   constructor(
@@ -97,6 +98,7 @@ export class Pipeline implements FrameSink {
     valueBytesMax: number,
   ) {
     this.valueBytesMax = valueBytesMax;
+    this.#awaySince = clock();
   }
 
   get inFlight(): number {
@@ -112,12 +114,14 @@ export class Pipeline implements FrameSink {
    * Writes the request into the batch, and promises its answer.
    *
    * Hot path: one promise with its two functions and one Call are allocated; the frame is written once, in place.
-   * @throws HengeError INVALID_KEY, VALUE_TOO_LARGE, QUEUE_FULL
+   * @throws HengeError INVALID_KEY, VALUE_TOO_LARGE
    */
   append(draft: Draft): Promise<unknown> {
-    if (this.refusal !== undefined) throw this.refusal();
-    if (this.#batchBytes >= this.limits.unsentBytesMax) this.#refuseMore('bytes unsent');
-    if (this.#freeCount === 0) this.#grow();
+    const isTight = this.#freeCount === 0 || this.#batchBytes >= this.limits.unsentBytesMax;
+    if (isTight || this.#transport === undefined || this.refusal !== undefined) {
+      const refusal = this.#refusalOf(draft.deadlineMs);
+      if (refusal !== undefined) return rejectLater(refusal);
+    }
     const room = roomFor(draft);
     if (this.#chunk.end + room > this.#chunk.bytes.length) this.#nextChunk(room);
     const chunk = this.#chunk;
@@ -139,7 +143,7 @@ export class Pipeline implements FrameSink {
   }
 
   #admit(call: Call): void {
-    if (this.#freeCount === 0) this.#grow();
+    if (this.#freeCount === 0 && !this.#grow()) throw this.#fullError('requests in flight');
     if (this.#chunk.end + call.bytes > this.#chunk.bytes.length) this.#nextChunk(call.bytes);
     const chunk = this.#chunk;
     const index = this.#free[this.#freeCount - 1] as number;
@@ -210,6 +214,7 @@ export class Pipeline implements FrameSink {
 
   /** The connection is gone. Returns the calls that may have run on it; the others stay and wait for the next one. */
   detach(): Call[] {
+    if (this.#transport !== undefined) this.#awaySince = this.clock();
     this.#transport = undefined;
     this.#isWriting = false;
     this.#isBatchOld = true;
@@ -352,9 +357,21 @@ export class Pipeline implements FrameSink {
     if (full.live === 0 && !full.isRetired && this.#spare.length < SPARE_CHUNKS_MAX) this.#spare.push(full);
   }
 
-  #grow(): void {
+  /** Why a new call cannot be taken, if that is so; makes room for it otherwise. */
+  #refusalOf(deadlineMs: number): HengeError | undefined {
+    if (this.refusal !== undefined) return this.refusal();
+    // A node that has been away for as long as a caller would wait is not waited for.
+    if (this.#transport === undefined && this.clock() - this.#awaySince >= deadlineMs) {
+      return new HengeError('UNREACHABLE', 'the node cannot be reached; the client goes on trying in the background');
+    }
+    if (this.#batchBytes >= this.limits.unsentBytesMax) return this.#fullError('bytes unsent');
+    if (this.#freeCount === 0 && !this.#grow()) return this.#fullError('requests in flight');
+    return undefined;
+  }
+
+  #grow(): boolean {
     const count = this.#pending.length;
-    if (count >= this.limits.inFlightMax) this.#refuseMore('requests in flight');
+    if (count >= this.limits.inFlightMax) return false;
     const larger = Math.min(Math.max(PENDING_MIN, 2 * count), this.limits.inFlightMax);
     while (this.#pending.length < larger) this.#pending.push(undefined);
     const generations = new Uint16Array(larger);
@@ -362,10 +379,11 @@ export class Pipeline implements FrameSink {
     this.#generations = generations;
     this.#free = new Uint16Array(larger);
     for (let index = larger - 1; index >= count; index--) this.#free[this.#freeCount++] = index;
+    return true;
   }
 
-  #refuseMore(what: string): never {
-    throw new HengeError('QUEUE_FULL', `too many ${what} to one node: wait for answers before sending more`);
+  #fullError(what: string): HengeError {
+    return new HengeError('QUEUE_FULL', `too many ${what} to one node: wait for answers before sending more`);
   }
 }
 
