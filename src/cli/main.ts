@@ -8,40 +8,34 @@ import { realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
-import { addBench } from './bench.js';
-import { addCompletion } from './completion.js';
-import { addDelete } from './delete.js';
-import { addDev } from './dev.js';
-import { addGet } from './get.js';
-import { addIncr } from './incr.js';
-import { addRing } from './ring.js';
-import { addScan } from './scan.js';
-import { addServe } from './serve.js';
-import { addSet } from './set.js';
-import { addStatus } from './status.js';
-import { addTop } from './top.js';
-import { addTouch } from './touch.js';
-import { addTtl } from './ttl.js';
 import { UsageError } from './usage.js';
-import { addWhere } from './where.js';
 
-const SUBCOMMANDS: readonly ((program: Command) => void)[] = [
-  addServe,
-  addDev,
-  addGet,
-  addSet,
-  addDelete,
-  addIncr,
-  addTtl,
-  addTouch,
-  addScan,
-  addStatus,
-  addRing,
-  addWhere,
-  addTop,
-  addBench,
-  addCompletion,
-];
+/** In the order of the help. Loaded when needed: `henge get` must not wait for the daemon's code. */
+const SUBCOMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  serve: async () => (await import('./serve.js')).addServe,
+  dev: async () => (await import('./dev.js')).addDev,
+  get: async () => (await import('./get.js')).addGet,
+  set: async () => (await import('./set.js')).addSet,
+  delete: async () => (await import('./delete.js')).addDelete,
+  incr: async () => (await import('./incr.js')).addIncr,
+  ttl: async () => (await import('./ttl.js')).addTtl,
+  touch: async () => (await import('./touch.js')).addTouch,
+  scan: async () => (await import('./scan.js')).addScan,
+  status: async () => (await import('./status.js')).addStatus,
+  ring: async () => (await import('./ring.js')).addRing,
+  where: async () => (await import('./where.js')).addWhere,
+  top: async () => (await import('./top.js')).addTop,
+  bench: async () => (await import('./bench.js')).addBench,
+  completion: async () => (await import('./completion.js')).addCompletion,
+};
+
+/** Subcommands that the words may need: the one they name, or all of them for help, completion and suggestions. */
+async function subcommandsFor(words: readonly string[]): Promise<((program: Command) => void)[]> {
+  const [name = ''] = words;
+  const isEnough = Object.hasOwn(SUBCOMMANDS, name) && name !== 'completion';
+  const needed = Object.entries(SUBCOMMANDS).filter(([each]) => !isEnough || each === name);
+  return Promise.all(needed.map(([, load]) => load()));
+}
 
 /** Runs the command line `argv` (as process.argv) and resolves to the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -51,7 +45,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version(version)
     .exitOverride()
     .showHelpAfterError('(henge help shows all commands, henge help COMMAND one of them)');
-  for (const add of SUBCOMMANDS) add(program);
+  for (const add of await subcommandsFor(argv.slice(2))) add(program);
   // Subcommands made with program.command() inherit settings at that moment only; these must hold for all of them.
   for (const command of program.commands)
     command.exitOverride().showHelpAfterError(`(see: henge ${command.name()} --help)`);

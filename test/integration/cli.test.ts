@@ -172,6 +172,7 @@ describe('what cannot be done', () => {
       ['get'],
       ['get', 'a', 'b'],
       ['nonsense'],
+      ['constructor'],
       ['get', 'a', '--seeds', 'nowhere'],
       ['set', 'a', 'b', '--ttl', 'soon'],
       ['set', 'a', 'b', '--if-version', '7'],
