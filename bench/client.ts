@@ -93,7 +93,7 @@ function shape(inFlight: number) {
 }
 
 async function measure(context: Context, sides: readonly Side[], inFlight: number): Promise<Results> {
-  const [rounds, durationMs] = context.isQuick ? [3, 1000] : [9, 4000];
+  const [rounds, durationMs] = context.isQuick ? [3, 500] : [9, 4000];
   const results = new Map<DriverName, ClosedResult[]>(sides.map(({ driver }) => [driver, []]));
   await alternate(sides, rounds, async ({ driver, port }, round) => {
     const job = { ...shape(inFlight), driver, port, seed: round + 1, isFilling: false };

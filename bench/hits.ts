@@ -88,7 +88,7 @@ async function measureCell(
     const result = await replay(target, file);
     await target.stop();
     misses.set(name, result.misses);
-    if (result.refused > 0) context.note(`${name} refused ${result.refused} of its sets`);
+    if (result.refused > 0) context.note(`${name} refused ${result.refused} sets: ${result.refusal}`);
   }
   const told = [...misses].map(([name, count]) => `${name} ${(count / trace.items.length).toFixed(4)}`);
   context.note(`${trace.name} at ${formatNumber(capacityBytes / MIB)} MiB, miss ratios: ${told.join(', ')}`);

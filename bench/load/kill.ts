@@ -15,7 +15,9 @@ import type { Measurement } from '../report/figure.js';
 import type { Context } from '../suite.js';
 import { type start, start as startTarget } from '../targets/targets.js';
 
-const LANES = 64;
+/** Several clients, so that every worker has connections when it is killed. */
+const CLIENTS = 4;
+const LANES_PER_CLIENT = 16;
 const WORKERS = 2;
 const KILLS = 10;
 const DEADLINE_MS = 1_000;
@@ -37,12 +39,14 @@ type Server = Awaited<ReturnType<typeof start>>;
 
 export async function killFigures(context: Context): Promise<Measurement[]> {
   const server = await startTarget(context, 'henge', { workers: WORKERS });
-  const client = await Henge.connect({ seeds: [`${server.host}:${server.port}`], deadlineMs: DEADLINE_MS });
-  context.defer(() => client.close());
-
   const counts: Counts = { operations: 0, lost: 0, mismarked: 0, hung: 0, outside: 0, failed: 0 };
-  const run = new KilledRun(client, counts);
-  const lanes = Array.from({ length: LANES }, (_, index) => run.lane(`kill:${index}`));
+  const run = new KilledRun(counts);
+  const lanes: Promise<void>[] = [];
+  for (let index = 0; index < CLIENTS; index++) {
+    const client = await Henge.connect({ seeds: [`${server.host}:${server.port}`], deadlineMs: DEADLINE_MS });
+    context.defer(() => client.close());
+    for (let lane = 0; lane < LANES_PER_CLIENT; lane++) lanes.push(run.lane(client, `kill:${index}:${lane}`));
+  }
   await killWorkers(context, server, run);
   run.isOver = true;
   await Promise.all(lanes);
@@ -53,8 +57,8 @@ async function killWorkers(context: Context, server: Server, run: KilledRun): Pr
   const pauseMs = context.isQuick ? 1_500 : 3_000;
   for (let kill = 0; kill < KILLS; kill++) {
     await sleep(pauseMs);
-    const workers = server.children();
-    const victim = workers[kill % workers.length];
+    // The oldest: connections stay where they were made, so a new worker has few or none yet.
+    const victim = server.children()[0];
     if (victim === undefined) throw new Error('the daemon has no worker to kill: the last one was not replaced');
     run.killedAtMs = performance.now();
     process.kill(victim, 'SIGKILL');
@@ -67,24 +71,21 @@ class KilledRun {
   isOver = false;
   killedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(
-    private readonly client: Henge,
-    readonly counts: Counts,
-  ) {}
+  constructor(readonly counts: Counts) {}
 
-  async lane(key: string): Promise<void> {
+  async lane(client: Henge, key: string): Promise<void> {
     const ledger = new Ledger();
-    await this.settle(() => this.client.set(key, '0'));
+    await this.settle(() => client.set(key, '0'));
     for (let number = 1; !this.isOver; number++) {
-      const outcome = await this.settle(() => this.client.set(key, String(number)));
+      const outcome = await this.settle(() => client.set(key, String(number)));
       ledger.wrote(number, outcome);
-      await this.readBack(key, ledger);
+      await this.readBack(client, key, ledger);
     }
-    await this.readBack(key, ledger);
+    await this.readBack(client, key, ledger);
   }
 
-  private async readBack(key: string, ledger: Ledger): Promise<void> {
-    const found = await this.settle(() => this.client.get<string>(key));
+  private async readBack(client: Henge, key: string, ledger: Ledger): Promise<void> {
+    const found = await this.settle(() => client.get<string>(key));
     if (found.kind !== 'done') return;
     const verdict = ledger.judge(found.value === undefined ? undefined : Number(found.value));
     if (verdict !== 'right') this.counts[verdict] += 1;

@@ -36,6 +36,8 @@ export interface ReplayResult {
   readonly misses: number;
   /** Sets that the server did not take. */
   readonly refused: number;
+  /** What the server said to the last of them. */
+  readonly refusal: string;
   readonly seconds: number;
 }
 

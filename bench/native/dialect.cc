@@ -77,6 +77,7 @@ class HengeDialect : public Dialect {
     reply->bytes = input.substr(protocol::RESPONSE_HEADER_BYTES + extrasBytes,
                                 bytes - protocol::RESPONSE_HEADER_BYTES - extrasBytes);
     reply->outcome = outcomeOf(status, reply->bytes);
+    if (reply->outcome == Outcome::FAILED && reply->bytes.empty()) reply->bytes = nameOf(status);
     return bytes;
   }
 
@@ -105,6 +106,18 @@ class HengeDialect : public Dialect {
     if (status == protocol::Status::NOT_FOUND) return Outcome::MISS;
     if (status != protocol::Status::OK) return Outcome::FAILED;
     return value.empty() ? Outcome::STORED : Outcome::HIT;
+  }
+
+  // For those that say no more than their number.
+  static std::string_view nameOf(protocol::Status status) {
+    switch (status) {
+      case protocol::Status::TOO_LARGE: return "too large";
+      case protocol::Status::OUT_OF_MEMORY: return "out of memory";
+      case protocol::Status::BUSY: return "busy";
+      case protocol::Status::MOVED: return "moved";
+      case protocol::Status::EXPIRED: return "expired";
+      default: return "an error without words";
+    }
   }
 };
 

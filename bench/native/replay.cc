@@ -28,6 +28,7 @@ struct Counts {
   uint64_t hits = 0;
   uint64_t misses = 0;
   uint64_t refused = 0;
+  std::string lastRefusal;
 };
 
 std::vector<Request> readTrace(const std::string& file) {
@@ -70,7 +71,11 @@ class Replay {
     counts->hits += size - sets;
     counts->misses += sets;
     collect(sets);
-    for (size_t index = 0; index < sets; index++) counts->refused += replies_[index].outcome == Outcome::STORED ? 0 : 1;
+    for (size_t index = 0; index < sets; index++) {
+      if (replies_[index].outcome == Outcome::STORED) continue;
+      counts->refused++;
+      counts->lastRefusal = lastRefusal_;
+    }
     return size;
   }
 
@@ -100,6 +105,7 @@ class Replay {
       const size_t index = dialect_.isOrdered() ? done : reply.id - 1;
       if (index >= wanted) fail("an answer came to a request that was not made");
       replies_[index] = {reply.outcome, reply.bytes.size()};
+      if (reply.outcome == Outcome::FAILED) lastRefusal_ = reply.bytes;
       socket_.consume(bytes);
       done++;
     }
@@ -117,6 +123,7 @@ class Replay {
   std::string value_;
   std::unordered_set<uint32_t> seen_;
   Answer replies_[WINDOW_MAX];
+  std::string lastRefusal_;
 };
 
 }  // namespace
@@ -128,9 +135,9 @@ void replay(const Dialect& dialect, const ReplayOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   for (size_t first = 0; first < trace.size();) first += run.window(trace, first, &counts);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  std::printf("{\"requests\":%zu,\"hits\":%llu,\"misses\":%llu,\"refused\":%llu,\"seconds\":%.6f}\n", trace.size(),
+  std::printf("{\"requests\":%zu,\"hits\":%llu,\"misses\":%llu,\"refused\":%llu,\"refusal\":\"%s\",\"seconds\":%.6f}\n", trace.size(),
               static_cast<unsigned long long>(counts.hits), static_cast<unsigned long long>(counts.misses),
-              static_cast<unsigned long long>(counts.refused), elapsed.count());
+              static_cast<unsigned long long>(counts.refused), counts.lastRefusal.c_str(), elapsed.count());
 }
 
 }  // namespace henge::bench

@@ -88,8 +88,8 @@ function hengeCommand(
   { memoryBytes = MEMORY_BYTES_AMPLE, workers = 1 }: TargetOptions,
 ): Command {
   const words = ['serve', '--name', 'bench', '--listen', `127.0.0.1:${port}`, '--http', `127.0.0.1:${httpPort}`];
-  // A value may take a sixteenth of the memory at most, and a small cell's daemon would refuse to start with the default.
-  const valueBytesMax = Math.min(MIB, Math.floor(memoryBytes / 16));
+  // A value may take a sixteenth of the memory at most: with the default a small cell's daemon would refuse to start.
+  const valueBytesMax = Math.min(MIB, Math.floor(memoryBytes / 32));
   const size = [
     '--memory',
     String(memoryBytes),
