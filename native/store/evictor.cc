@@ -200,6 +200,7 @@ void Evictor::drop(Index* index, const Entry& entry, const KeyPlace& place, uint
   } else {
     counters.evictions++;
     Heat displaced = 0;
+    index->segment().hasGhosts = 1;
     if (view_.ghostsOf(view_.segmentOf(place.slot)).put(place.hash, record.head()->heat, &displaced)) view_.learner->lost(displaced);
   }
   index->remove(entry);

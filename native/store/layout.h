@@ -49,7 +49,8 @@ struct alignas(CACHE_LINE) Segment {
   uint32_t items;
   uint32_t tombstones;
   uint64_t bytes;              // of live records and fragments
-  uint32_t reserved[2];
+  uint32_t hasGhosts;          // once anything was evicted here; until then its ghost table is not even read
+  uint32_t reserved;
   uint32_t direct[DIRECT_PAGES];
 };
 static_assert(sizeof(Segment) == 128, "two lines: words, then pages");

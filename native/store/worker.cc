@@ -10,7 +10,7 @@ constexpr uint32_t ROOM_TRIES_MAX = 6;
 // Free regions below which a write pays for a little eviction ahead of need.
 uint32_t highWater(const View& view) { return 3 + (view.regionCount >= 512 ? 6 : view.regionCount / 86); }
 // Regions that only survivors of eviction may take.
-uint32_t reserveOf(const View& view) { return view.regionCount >= 128 ? 3 : 1; }
+uint32_t reserveOf(const View& view) { return view.regionCount >= 128 ? 3 : 2; }
 
 class Guard {
  public:
@@ -91,7 +91,8 @@ void Worker::prepare(Operation* operations, size_t count) {
     if (!view_.inRegions(page)) continue;
     buckets[i] = reinterpret_cast<const Bucket*>(view_.at(page)) + (home & (view_.bucketsPerPage - 1));
     __builtin_prefetch(buckets[i]);
-    if (operations[i].opcode == protocol::Opcode::SET) __builtin_prefetch(view_.ghostsOf(number).bucketOf(operations[i].hash));
+    const bool mayHaveGhost = operations[i].opcode == protocol::Opcode::SET && view_.segments[number].hasGhosts != 0;
+    if (mayHaveGhost) __builtin_prefetch(view_.ghostsOf(number).bucketOf(operations[i].hash));
   }
   for (size_t i = 0; i < count; i++) {
     if (buckets[i] == nullptr) continue;
@@ -166,7 +167,7 @@ Version Worker::stamp(Segment* segment, uint16_t slot, uint64_t hash, const Vers
 
 Heat Worker::heatOfNew(uint32_t segment, uint64_t hash) {
   Heat heat = 0;
-  if (!view_.ghostsOf(segment).take(hash, &heat)) return view_.learner->fresh();
+  if (view_.segments[segment].hasGhosts == 0 || !view_.ghostsOf(segment).take(hash, &heat)) return view_.learner->fresh();
   return view_.learner->touched(heat, place_, static_cast<uint32_t>(splitmix(&random_)));
 }
 
