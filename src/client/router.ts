@@ -98,7 +98,8 @@ function retryDelayMs(attempts: number, random: () => number): number {
 }
 
 const RECONNECT_MS = 25;
-const RECONNECT_MS_MAX = 1_000;
+/** A killed worker is back within a second; its clients should not be what takes longer. */
+const RECONNECT_MS_MAX = 500;
 
 /** Pause before the next attempt to connect: none after a loss, then growing, at least half of it random. */
 export function reconnectDelayMs(attempts: number, random: () => number): number {
