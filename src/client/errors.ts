@@ -74,8 +74,8 @@ export class HengeError extends Error {
 }
 
 /**
- * For errors of the moment: a caller that tries again in a loop would otherwise keep the event loop from everything else,
- * reconnecting included.
+ * For errors of the moment: a caller that tries again in a loop would otherwise keep the event loop from everything
+ * else, reconnecting included.
  */
 export const rejectLater = (error: HengeError): Promise<never> =>
   new Promise((_, reject) => setImmediate(reject, error));
