@@ -9,8 +9,8 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Henge, HengeError, type HengeErrorCode, type Ttl } from '../../client/index.js';
+import type { NodeState } from './node-state.js';
 import { HttpError, respond } from './respond.js';
-import type { NodeState } from './server.js';
 
 export interface CacheRequest {
   readonly request: IncomingMessage;

@@ -4,7 +4,7 @@
  * However many dashboards are open, the nodes are asked at most once in FRESH_MS.
  */
 import type { TopologyMember } from '../../cluster/index.js';
-import type { NodeState } from './server.js';
+import type { NodeState } from './node-state.js';
 
 const FRESH_MS = 500;
 

@@ -7,13 +7,12 @@
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Henge } from '../../client/index.js';
-import type { TopologyView } from '../../cluster/index.js';
 import type { Logger } from '../log.js';
 import type { Metrics } from '../metrics.js';
 import type { HostPort } from '../units.js';
 import { serveCache } from './cache.js';
 import { ClusterFigures } from './figures.js';
+import type { NodeState } from './node-state.js';
 import { HttpError, respond, respondJson } from './respond.js';
 
 /** Probes, scrapes, some dashboards, an application or two; the data port is for more. */
@@ -23,16 +22,6 @@ const HEADERS_MS_MAX = 10_000;
 const REQUEST_MS_MAX = 60_000;
 const KEEPALIVE_MS = 30_000;
 const CACHE_PATH = '/v1/cache/';
-
-/** What the HTTP face asks of the node. */
-export interface NodeState {
-  /** Undefined while the data port is not served yet. */
-  readonly client: Henge | undefined;
-  readonly topology: TopologyView;
-  readonly valueBytesMax: number;
-  /** What keeps the node from serving; empty when it is ready. */
-  reasonsNotReady(): readonly string[];
-}
 
 export interface HttpServerOptions {
   readonly node: NodeState;
