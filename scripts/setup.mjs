@@ -21,9 +21,9 @@ const DEBIAN_PACKAGES = [
  * Installs the packages of package-lock.json where node_modules is missing or is not what it says. Returns whether all
  * of them are there.
  *
- * npm ci refuses a lock file in which an optional package of a foreign platform is missing, and a registry that does not
- * carry that package makes such lock files. npm install takes the locked versions and checks their hashes all the same;
- * --no-save leaves both files alone, and what was installed is compared with the lock file afterwards.
+ * npm ci refuses a lock file in which an optional package of a foreign platform is missing, and a registry that does
+ * not carry that package makes such lock files. npm install takes the locked versions and checks their hashes all the
+ * same; --no-save leaves both files alone, and what was installed is compared with the lock file afterwards.
  */
 export function installNpmPackages() {
   if (isInstalledAsLocked()) return true;

@@ -1,8 +1,8 @@
 /**
  * What the cluster asks of a registry: small JSON records, each with a revision, changed only by compare-and-set.
  *
- * A registry is where nodes agree on who they are: a folder on one machine (daemon/registry/directory.ts), etcd on many.
- * Revisions of a key grow by at least one with each version; revision 0 means "there is no such record".
+ * A registry is where nodes agree on who they are: a folder on one machine (daemon/registry/directory.ts), etcd on
+ * many. Revisions of a key grow by at least one with each version; revision 0 means "there is no such record".
  */
 
 /** A record's name: `config`, `topology`, or `members/NAME`. */

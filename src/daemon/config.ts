@@ -205,7 +205,8 @@ function checkTogether(config: Config): void {
   if (config.maxValue > valueBytesMax) {
     const [maxValue, memory] = [config.maxValue, config.memory];
     throw new ConfigError(
-      `a value of ${maxValue} bytes (--max-value) can never fit: a store of ${memory} bytes (--memory) takes at most ${valueBytesMax}`,
+      `a value of ${maxValue} bytes (--max-value) can never fit: ` +
+        `a store of ${memory} bytes (--memory) takes at most ${valueBytesMax}`,
     );
   }
   if (config.rf > 1) {
@@ -229,7 +230,9 @@ function checkTogether(config: Config): void {
   }
 }
 
-/** The effective configuration as `name: value  # source` lines: a valid YAML file. Passwords inside URLs are masked. */
+/**
+ * The effective configuration as `name: value  # source` lines: a valid YAML file. Passwords inside URLs are masked.
+ */
 export function describeConfig({ config, sources }: LoadedConfig): string {
   const lines = OPTIONS.filter(({ name }) => config[name] !== undefined).map(({ name }) => {
     const value = config[name];

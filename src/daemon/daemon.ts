@@ -1,9 +1,9 @@
 /**
  * The primary process of a node: the control plane, and no data.
  *
- * It finds the node's place in the cluster, makes the memory, writes the epoch into it, starts the workers and keeps them
- * alive, tells the registry where they are, and opens the HTTP face. It owns no listening data socket: what it does, dying
- * or slow, holds no request up.
+ * It finds the node's place in the cluster, makes the memory, writes the epoch into it, starts the workers and keeps
+ * them alive, tells the registry where they are, and opens the HTTP face. It owns no listening data socket: what it
+ * does, dying or slow, holds no request up.
  */
 
 import { statSync, unlinkSync } from 'node:fs';
@@ -116,7 +116,9 @@ export class Daemon implements NodeState {
     this.#log.info({ event: 'log-level', to: level }, `log level is ${level}`);
   }
 
-  /** Stops accepting, lets connections end, closes the memory clean. Resolves when the process may exit with status 0. */
+  /**
+   * Stops accepting, lets connections end, closes the memory clean. Resolves when the process may exit with status 0.
+   */
   drain(): Promise<void> {
     this.#draining ??= this.#drain();
     return this.#draining;

@@ -1,5 +1,6 @@
 /**
- * A worker process of node:cluster: attaches to the node's store, listens on sockets of its own, serves (data-plane.ts).
+ * A worker process of node:cluster: attaches to the node's store, listens on sockets of its own, serves
+ * (data-plane.ts).
  *
  * It takes everything it must know from its environment (messages.ts) and never asks the registry. Signals are the
  * primary process's business: a Ctrl-C reaches the whole process group, and the order of ending must be kept.
@@ -46,8 +47,8 @@ async function serve(): Promise<void> {
 
   const server = plane.server();
   const fd = addon.listenTcp(boot.listen.host, boot.listen.port, BACKLOG);
-  // Given a descriptor, listen() would ask the primary process for a socket to share, `exclusive` or not; given a socket,
-  // it takes that as it is.
+  // Given a descriptor, listen() would ask the primary process for a socket to share, `exclusive` or not; given a
+  // socket, it takes that as it is.
   await listening(server, new Socket({ fd, readable: false, writable: false }));
   // A path can be bound once only: the primary process binds it and, not accepting itself, lends it to all workers.
   if (boot.unix !== undefined) await listening(plane.server(), { path: boot.unix });

@@ -100,7 +100,10 @@ export interface NativeStats {
   readonly bytesOut: number;
   readonly scrubs: number;
   readonly workerDeaths: number;
-  /** Items per kind of frame are in the fields above; this is time spent in execute, one bucket a power of two of microseconds. */
+  /**
+   * Items per kind of frame are in the fields above; this is time spent in execute, one bucket a power of two of
+   * microseconds.
+   */
   readonly chunkMicroseconds: readonly number[];
   readonly chunkSeconds: number;
 }
@@ -125,12 +128,14 @@ export interface NativeWorker {
   execute(connection: number, bytes: number): number;
   readonly flags: Uint32Array;
   /**
-   * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how many
-   * the kernel took; 0 on any error, which the socket's owner meets at its own next write.
+   * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how
+   * many the kernel took; 0 on any error, which the socket's owner meets at its own next write.
    */
   send(descriptor: number, bytes: number): number;
   takeControl(): ControlFrame[];
-  /** Background work, bounded to about a millisecond: expiry, eviction ahead of need, learning. Call every 100 ms or so. */
+  /**
+   * Background work, bounded to about a millisecond: expiry, eviction ahead of need, learning. Call every 100 ms or so.
+   */
   tick(): void;
   /** Gives the place back. Open regions are sealed. */
   close(): void;
@@ -147,7 +152,9 @@ export interface NativeArena {
   worker(): NativeWorker;
   /** Declares the process `pid` dead: its locks are scrubbed, its regions sealed. Returns the places freed. */
   reap(pid: number): number;
-  /** Puts every slot's state word in place, segment by segment under the locks. `states` has SLOTS entries of SlotState. */
+  /**
+   * Puts every slot's state word in place, segment by segment under the locks. `states` has SLOTS entries of SlotState.
+   */
   install(epoch: number, states: Uint8Array): void;
   epoch(): number;
   stats(): NativeStats;
@@ -164,7 +171,10 @@ export interface NativeArena {
 export interface Addon {
   create(options: ArenaOptions): NativeArena;
   attach(path: string): NativeArena;
-  /** A bound, listening TCP socket with SO_REUSEPORT: the kernel spreads connections over all workers. Returns its descriptor. */
+  /**
+   * A bound, listening TCP socket with SO_REUSEPORT: the kernel spreads connections over all workers. Returns its
+   * descriptor.
+   */
   listenTcp(host: string, port: number, backlog: number): number;
   /** CRC16 slot of a key, for tests that compare it with src/ring. */
   slotOf(key: Uint8Array): number;

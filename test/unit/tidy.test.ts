@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const FOLDERS = ['src', 'native', 'bench', 'test', 'scripts'];
+const FOLDERS = ['src', 'native', 'bench', 'demo', 'test', 'scripts'];
 const CODE = ['.ts', '.mjs', '.cjs', '.cc', '.h'];
 
 /** A file that needs more than this holds two ideas. */
@@ -51,7 +51,7 @@ describe('the tree', () => {
     expect(linesWhere((line) => [...line].length > COLUMNS_MAX)).toEqual([]);
   });
 
-  it('opens every file with a comment that says what it is, but for tests and for what a header of its name explains', () => {
+  it('opens every file with what it is, but for tests and what a header of its name explains', () => {
     const paths = new Set(CODE_FILES.map(({ path }) => path));
     const isExplainedElsewhere = (path: string) =>
       path.endsWith('.test.ts') || (path.endsWith('.cc') && paths.has(path.replace(/\.cc$/, '.h')));

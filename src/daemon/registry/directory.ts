@@ -22,7 +22,9 @@ import type { RecordKey, Registry, RegistryRecord, RegistryWatch } from '../../c
 
 /** Versions kept beside the first: enough that a reader between listing and opening seldom finds its file gone. */
 const VERSIONS_KEPT = 8;
-/** How often a reader starts over when the version it listed was removed meanwhile; each time means eight newer ones. */
+/**
+ * How often a reader starts over when the version it listed was removed meanwhile; each time means eight newer ones.
+ */
 const READ_ATTEMPTS_MAX = 20;
 /** The longest a change stays unnoticed where fs.watch says nothing. */
 const POLL_MS = 500;
