@@ -77,11 +77,17 @@ describe('the tree', () => {
     expect(linesWhere((line) => /[ \t]$|\t/.test(line))).toEqual([]);
   });
 
-  it('locks packages by version and hash, and names no registry', () => {
+  it('locks packages by version and hash, for every platform, and names no registry', () => {
     const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
-      packages: Record<string, { integrity?: string; resolved?: string }>;
+      packages: Record<string, { integrity?: string; resolved?: string; optionalDependencies?: object }>;
     };
     const locked = Object.entries(packages).filter(([path]) => path !== '');
+    // npm install leaves out what the machine it runs on cannot use, and npm ci then refuses the file everywhere.
+    const wanted = locked.flatMap(([, { optionalDependencies = {} }]) => Object.keys(optionalDependencies));
+    const names = new Set(
+      locked.map(([path]) => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)),
+    );
+    expect(wanted.filter((name) => !names.has(name))).toEqual([]);
     expect(locked.filter(([, { integrity }]) => integrity === undefined).map(([path]) => path)).toEqual([]);
     expect(locked.filter(([, { resolved }]) => resolved !== undefined).map(([path]) => path)).toEqual([]);
   });
