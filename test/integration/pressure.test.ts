@@ -7,15 +7,14 @@ import { scratch, TestDaemon } from '../support/daemon.js';
 const MIB = 1024 * 1024;
 const MEMORY_BYTES = 64 * MIB;
 const WRITTEN_BYTES = 10 * MEMORY_BYTES;
-/** What the daemon may take beyond what it had when it was ready and empty. */
-const GROWTH_BYTES_MAX = MEMORY_BYTES / 20;
+/** What a node of this memory may take from the machine, tables of its own included. */
+const SHARED_BYTES_MAX = MEMORY_BYTES * 1.05;
 const BATCH = 256;
 
-test('ten times its memory written: every write is taken, what is found is right, and memory stays what it was', async () => {
+test('ten times its memory written: every write is taken, what is found is right, and memory stays within its limit', async () => {
   using folder = scratch();
   await using daemon = await TestDaemon.start(folder.path, `--memory=${MEMORY_BYTES}`);
   await using client = await Henge.connect({ seeds: daemon.address, deadlineMs: 10_000 });
-  const before = sharedBytes(daemon);
   const random = seeded(20_240_607);
   const source = Buffer.from(Array.from({ length: 64 * 1024 }, () => Math.floor(random() * 256)));
 
@@ -36,8 +35,7 @@ test('ten times its memory written: every write is taken, what is found is right
   expect(await daemon.metric('henge_evictions_total')).toBeGreaterThan(0);
   expect(await daemon.metric('henge_out_of_memory_total')).toBe(0);
   expect(await daemon.metric('henge_memory_used_bytes')).toBeLessThanOrEqual(MEMORY_BYTES);
-  expect(sharedBytes(daemon)).toBeLessThanOrEqual(MEMORY_BYTES + GROWTH_BYTES_MAX);
-  expect(sharedBytes(daemon) - before).toBeLessThanOrEqual(GROWTH_BYTES_MAX);
+  expect(sharedBytes(daemon)).toBeLessThanOrEqual(SHARED_BYTES_MAX);
 });
 
 /** Shared memory of the daemon and its workers, pages that several of them map counted once. */
