@@ -171,6 +171,8 @@ void Evictor::sortItem(uint32_t offset, const KeyPlace& place, uint64_t nowMs) {
   const Record record(view_, offset);
   if (!entry.exists()) {
     cut_.drops(0, record.size());
+    // A key that continues in fragments was put together without the lock, perhaps while another worker moved them.
+    if (record.kind() == RecordKind::ITEM && record.keyBytes() > record.inlineBytes()) isBroken_ = true;
   } else if (record.kind() == RecordKind::TOMBSTONE) {
     sortTombstone(&index, entry, place, nowMs);
   } else {

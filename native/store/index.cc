@@ -158,7 +158,7 @@ bool putInto(Bucket* bucket, uint16_t tag, uint32_t offset) {
   if (empty == 0) return false;
   const auto at = static_cast<uint32_t>(__builtin_ctz(empty));
   bucket->tag[at] = tag;
-  __atomic_store_n(&bucket->offset[at], offset, __ATOMIC_RELEASE);
+  publish(&bucket->offset[at], offset);
   return true;
 }
 
@@ -245,7 +245,7 @@ void Index::replace(const Entry& entry, uint32_t offset, bool dropFragments) {
     segment_.tombstones = wasItem ? segment_.tombstones + 1 : segment_.tombstones - 1;
     view_.slots[slot].items = wasItem ? view_.slots[slot].items - 1 : view_.slots[slot].items + 1;
   }
-  __atomic_store_n(&entry.bucket->offset[entry.at], offset, __ATOMIC_RELEASE);
+  publish(&entry.bucket->offset[entry.at], offset);
   bury(old, dropFragments);
 }
 
@@ -300,7 +300,7 @@ void Index::moveHome(uint32_t home) {
     }
   }
   places[0]->strides = 0;
-  segment_.frontier = home;  // from here on homeOf() answers with the new size; a death before the end is the scrub's to mend
+  __atomic_store_n(&segment_.frontier, home, __ATOMIC_RELEASE);  // from here on homeOf() answers with the new size; a death before the end is the scrub's to mend
   for (uint32_t i = 0; i < count; i++) {
     for (uint32_t at = 0; at < ENTRIES; at++) {
       const uint32_t offset = places[i]->offset[at];
@@ -312,7 +312,7 @@ void Index::moveHome(uint32_t home) {
       if (insertEntry(hash, tag, offset)) {
         clear(places[i], at);
       } else {
-        remove(Entry{places[i], at});        remove(Entry{places[i], at});
+        remove(Entry{places[i], at});
         view_.counters[place_].evictions++;
       }
     }

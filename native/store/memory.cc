@@ -148,15 +148,13 @@ bool Memory::adopt(const MemoryOptions& options, Failure* failure) {
   }
   if (!sameShape(options, constants)) return true;
   View::lay(view_.base, constants, &view_);
-  const bool isClean = view_.header->clean.load(std::memory_order_acquire) == 1;
+  const bool isClean = view_.header->clean.load(std::memory_order_acquire) == CLEAN;
   if (!isClean && strncmp(constants.bootId, bootId().c_str(), sizeof constants.bootId) != 0) return true;
   origin_ = isClean ? Origin::WARM : Origin::SCRUBBED;
   for (uint32_t i = 0; i < PLACES_MAX; i++) view_.places[i].state.store(0);
-  if (!isClean) {
-    writeConstants(view_.base, constants);
-    Scrub(view_, 0).everything();
-  }
-  restampBoot(view_.base);
+  stampBoot(&constants);
+  writeConstants(view_.base, constants);
+  if (!isClean) Scrub(view_, 0).everything();
   return true;
 }
 
@@ -194,7 +192,7 @@ void Memory::close(bool clean) {
   }
   // Data first, then the word that vouches for it.
   if (!file_.empty() && isCreator_) msync(view_.base, view_.bytes, MS_SYNC);
-  view_.header->clean.store(1, std::memory_order_release);
+  view_.header->clean.store(CLEAN, std::memory_order_release);
   if (!file_.empty() && isCreator_) msync(view_.base, sizeof(Header), MS_SYNC);
 }
 
