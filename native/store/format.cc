@@ -123,6 +123,7 @@ void writeConstants(char* base, const Constants& constants) {
     auto* header = reinterpret_cast<Header*>(base + copy * sizeof(Header));
     header->constants = constants;
     header->checksum = checksumOf(constants);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // one copy after the other: a death leaves one whole
   }
 }
 

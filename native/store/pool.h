@@ -37,6 +37,8 @@ class Pool {
 
   // A zeroed index page for a segment, as a record offset; 0 when no region is to be had.
   uint32_t newPage(uint32_t segment, uint32_t pageNumber, uint32_t place);
+  // Nobody will use this page after all. It is not cut again.
+  void disown(uint32_t page) { ownersOf(view_.regionOf(page))[view_.bytesInRegion(page) / view_.geometry.pageBytes] = PageOwner{}; }
   void firstPage(uint32_t segment);
 
   static uint32_t ownersPerRegion(const View& view) { return view.geometry.regionBytes / view.geometry.pageBytes; }

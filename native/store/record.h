@@ -94,6 +94,8 @@ class Record {
   void setBig(const Big& value) const { memcpy(at_ + bigAt(), &value, sizeof value); }
 
   Version version() const;
+  // Whether its version's stamp stands where the region's table may, behind this record.
+  bool hasStamp() const;
   // True when (epoch, node) could be named in the record's own region; else nothing is written.
   bool setVersion(const Version& version, bool mayIntern) const;
 
