@@ -123,7 +123,7 @@ namespace {
 
 // A key that does not stand in one piece, put together; keys are at most 65,535 bytes.
 std::string_view wholeKey(const Record& record, char* buffer) {
-  if (!record.copy(0, record.keyBytes(), buffer)) return {};
+  if (!record.copy(0, record.keyBytes(), buffer)) return {buffer, 0};
   return {buffer, record.keyBytes()};
 }
 

@@ -120,6 +120,7 @@ void Scrub::checkEntries(uint32_t number) {
   Segment& segment = view_.segments[number];
   if (segment.pages == 0) return;
   clearBroken(&index);
+  settleTags(&index);
   chooseSize(&index);
   bool isPlaced = placeEntries(&index);
   for (uint32_t i = 0; i < GROWTHS_MAX && !isPlaced; i++) {
@@ -138,13 +139,20 @@ void Scrub::clearBroken(Index* index) {
     bucket->strides &= (1u << STRIDE_COUNT) - 1;
     for (uint32_t at = 0; at < ENTRIES; at++) {
       KeyPlace place;
-      if (bucket->offset[at] == 0 || !entryHolds(segment, bucket->offset[at], &place)) {
-        Index::clear(bucket, at);
-      } else {
-        bucket->tag[at] = Index::tagOf(place.slot, place.hash);
-      }
+      if (bucket->offset[at] == 0 || !entryHolds(segment, bucket->offset[at], &place)) Index::clear(bucket, at);
     }
   }
+}
+
+// A tag that is not its record's was damaged, or the record's key was. In the second case it may have come to be another's.
+void Scrub::settleTags(Index* index) {
+  eachEntry(view_, *index, [&](Bucket* bucket, uint32_t, uint32_t at) {
+    const KeyPlace place = Record(view_, bucket->offset[at]).place();
+    const uint16_t tag = Index::tagOf(place.slot, place.hash);
+    if (bucket->tag[at] == tag) return;
+    if (index->findTwin(place.hash, place.slot, Entry{bucket, at}).exists()) return Index::clear(bucket, at);
+    bucket->tag[at] = tag;
+  });
 }
 
 // A death leaves the entries of one home at most where the stored sizes do not want them. If more of them stand where an index
@@ -234,9 +242,9 @@ void Scrub::count(Index* index) {
 bool Scrub::everything() {
   decideRegions();
   freePlaces();
-  settleOwners(true);
+  settleOwners();
   for (uint32_t i = 0; i < view_.geometry.segments; i++) restoreRoots(i);
-  settleOwners(false);
+  settleOwners();  // what roots found again lead to
   for (uint32_t i = 0; i < view_.geometry.segments; i++) {
     view_.segments[i].lock.store(0);
     segment(i, 0);

@@ -36,6 +36,7 @@ class Scrub {
   bool finishOverwrite(Place* place, uint32_t segment);
   void checkEntries(uint32_t segment);
   void clearBroken(Index* index);
+  void settleTags(Index* index);
   void chooseSize(Index* index);
   bool placeEntries(Index* index);
   Placed placeEntry(Index* index, Bucket* bucket, uint32_t number, uint32_t at);
@@ -54,7 +55,8 @@ class Scrub {
   void eachOwner(Visit visit) const;
   void restoreRoots(uint32_t segment);
   void restorePages(uint32_t segment);
-  void settleOwners(bool areDirectories);
+  uint32_t pageNamed(uint32_t segment, uint32_t pageNumber) const;
+  void settleOwners();
   void settleOwner(const Owned& owned, uint32_t segment, uint32_t pageNumber, uint32_t offset);
   void decideRegions();
   void reconcileRegions();

@@ -86,28 +86,40 @@ void Scrub::restorePages(uint32_t number) {
   if (!isSize || !isGrowing) index.setSize(isSize ? segment.buckets : all);
 }
 
-// Of a directory and an owner that differ, the owner is wrong unless it names a page that the directory's segment lacks.
+uint32_t Scrub::pageNamed(uint32_t segment, uint32_t pageNumber) const {
+  if (segment >= view_.geometry.segments) return 0;
+  const uint32_t root = pageNumber & ~DIRECTORY_PAGE;
+  if (root != pageNumber) return root < view_.rootsPerSegment ? view_.rootsOf(segment)[root] : 0;
+  if (pageNumber >= view_.pagesMax()) return 0;
+  const uint32_t itsRoot = pageNumber < DIRECT_PAGES ? 0 : (pageNumber - DIRECT_PAGES) / (view_.geometry.pageBytes / 4);
+  const bool isReadable = pageNumber < DIRECT_PAGES || isOwnedBy(view_.rootsOf(segment)[itsRoot], segment, DIRECTORY_PAGE | itsRoot);
+  return isReadable ? Index(view_, segment, place_).pageAt(pageNumber) : 0;
+}
+
+// Of a directory and an owner that differ, the owner is right if the directory that it names confirms it, or if the segment
+// of the other directory owns the page in question elsewhere.
 void Scrub::settleOwner(const Owned& owned, uint32_t segment, uint32_t pageNumber, uint32_t offset) {
   PageOwner* owner = ownerOf(offset);
   if (owner == nullptr || isOwnedBy(offset, segment, pageNumber) || owned.count(ownedKey(segment, pageNumber)) != 0) return;
+  if (pageNamed(owner->segment - 1, owner->pageNumber) == offset) return;
   *owner = PageOwner{segment + 1, pageNumber};
 }
 
-void Scrub::settleOwners(bool areDirectories) {
+void Scrub::settleOwners() {
   Owned owned;
-  eachOwner([&](uint32_t segment, uint32_t number, uint32_t offset) {
-    if (((number & DIRECTORY_PAGE) != 0) == areDirectories) owned.emplace(ownedKey(segment, number), offset);
-  });
+  eachOwner([&](uint32_t segment, uint32_t number, uint32_t offset) { owned.emplace(ownedKey(segment, number), offset); });
+  for (uint32_t i = 0; i < view_.geometry.segments; i++) {
+    for (uint32_t root = 0; root < view_.rootsPerSegment; root++) settleOwner(owned, i, DIRECTORY_PAGE | root, view_.rootsOf(i)[root]);
+    for (uint32_t page = 0; page < DIRECT_PAGES; page++) settleOwner(owned, i, page, view_.segments[i].direct[page]);
+  }
   const uint32_t perDirectory = view_.geometry.pageBytes / 4;
   for (uint32_t i = 0; i < view_.geometry.segments; i++) {
-    const uint32_t* roots = view_.rootsOf(i);
     for (uint32_t root = 0; root < view_.rootsPerSegment; root++) {
-      if (areDirectories) settleOwner(owned, i, DIRECTORY_PAGE | root, roots[root]);
-      if (areDirectories || roots[root] == 0) continue;
-      const auto* pages = reinterpret_cast<const uint32_t*>(view_.at(roots[root]));
+      const uint32_t directory = view_.rootsOf(i)[root];
+      if (!isOwnedBy(directory, i, DIRECTORY_PAGE | root)) continue;
+      const auto* pages = reinterpret_cast<const uint32_t*>(view_.at(directory));
       for (uint32_t page = 0; page < perDirectory; page++) settleOwner(owned, i, DIRECT_PAGES + root * perDirectory + page, pages[page]);
     }
-    for (uint32_t page = 0; page < DIRECT_PAGES && !areDirectories; page++) settleOwner(owned, i, page, view_.segments[i].direct[page]);
   }
 }
 
