@@ -261,11 +261,9 @@ void Evictor::sortFragment(uint32_t offset) {
         memcpy(kept_.headAt(), view_.at(offset), bytes);
         const uint32_t copy = kept_.commit(bytes);
         if (previous != 0) {
-          fragmentAt(view_, previous)->next = copy;
+          publish(&fragmentAt(view_, previous)->next, copy);
         } else {
-          Big big = owner.big();
-          big.firstFragment = copy;
-          owner.setBig(big);
+          owner.setFirstFragment(copy);
         }
       } else {
         drop(&index, entry, KeyPlace{hash, slot}, nowMs(view_));
