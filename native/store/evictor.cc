@@ -205,6 +205,8 @@ void Evictor::sortItem(uint32_t offset, const KeyPlace& place, uint64_t nowMs) {
   const Record record(view_, offset);
   if (!entry.exists()) {
     cut_.drops(0, record.size());
+    // A key that continues in fragments was put together without the lock, perhaps while another worker moved them.
+    if (record.kind() == RecordKind::ITEM && record.keyBytes() > record.inlineBytes()) isBroken_ = true;
   } else if (record.kind() == RecordKind::TOMBSTONE) {
     sortTombstone(&index, entry, place, nowMs);
   } else {
@@ -297,13 +299,10 @@ void Evictor::moveFragment(const Entry& entry, uint32_t offset, uint32_t previou
   memcpy(kept_.headAt(), view_.at(offset), bytes);
   const uint32_t copy = kept_.commit(bytes);
   if (previous != 0) {
-    fragmentAt(view_, previous)->next = copy;
-    return;
+    publish(&fragmentAt(view_, previous)->next, copy);
+  } else {
+    Record(view_, entry.offset()).setFirstFragment(copy);
   }
-  const Record owner(view_, entry.offset());
-  Big big = owner.big();
-  big.firstFragment = copy;
-  owner.setBig(big);
 }
 
 // ---- the end of a victim -------------------------------------------------------------------------------------------

@@ -60,9 +60,10 @@ class Memory {
   int takePlace();
   void leavePlace(uint32_t place);
 
-  // Declares a process (or one place) dead: its locks are taken over and scrubbed, its regions sealed, its places freed.
+  // Declares a process (or one place) dead: its locks are taken over and scrubbed, its regions sealed, its places freed. False:
+  // somebody alive is scrubbing after it; the next reap() comes back for it.
   int reap(int pid);
-  void reapPlace(uint32_t place);
+  bool reapPlace(uint32_t place);
 
   // Puts slot states in place, segment by segment under the locks. `states` has 16,384 entries.
   void install(uint32_t epoch, const uint8_t* states);
@@ -84,6 +85,8 @@ class Memory {
   void format(const Constants& constants);
   bool adopt(const MemoryOptions& options, Failure* failure);
   void startClock();
+  void takeOverAll(uint32_t word);
+  bool isTakenOver(uint32_t word);
 
   View view_;
   int fd_ = -1;

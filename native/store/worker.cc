@@ -58,7 +58,11 @@ Worker::Worker(Memory& memory, uint32_t place)
   beginChunk();
 }
 
-Worker::~Worker() { memory_.leavePlace(place_); }
+Worker::~Worker() {
+  new_.close();
+  kept_.close();
+  memory_.leavePlace(place_);
+}
 
 void Worker::beginChunk() {
   const uint64_t mono = monotonicMs();
