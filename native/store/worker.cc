@@ -1,19 +1,10 @@
 #include "worker.h"
 
-#include "scrub.h"
-
 namespace henge {
 
 namespace {
 
-constexpr uint32_t ROOM_TRIES_MAX = 6;
-// Free regions below which a write pays for a little eviction ahead of need.
-uint32_t highWater(const View& view) { return 3 + (view.regionCount >= 512 ? 6 : view.regionCount / 86); }
-// Regions that only survivors of eviction may take.
-uint32_t reserveOf(const View& view) { return view.regionCount >= 128 ? 3 : 2; }
-// Enough for so many free regions. An eviction drops a quarter of a region at least; half of that may be lost again at the
-// ends of regions that large survivors are copied to, and another worker may take what was freed.
-uint32_t evictionsFor(uint32_t regions) { return 12 * regions; }
+constexpr uint32_t WRITE_TRIES_MAX = 6;
 
 class Guard {
  public:
@@ -76,8 +67,8 @@ void Worker::beginChunk() {
   bytesAdded_ = 0;
 }
 
-// Hot path. Three passes over the batch, each asking for the next one's cache lines: segment, bucket, record. What is read
-// here is not locked, so every number is checked and none is believed afterwards.
+// Hot path. Three passes over the batch, each asking for the next one's cache lines: segment, bucket, record. What is
+// read here is not locked, so every number is checked and none is believed afterwards.
 void Worker::prepare(Operation* operations, size_t count) {
   for (size_t i = 0; i < count; i++) {
     Operation& operation = operations[i];
@@ -152,7 +143,8 @@ Entry Worker::findLiving(Index* index, const Operation& operation) {
 }
 
 void Worker::expire(Index* index, const Entry& entry, const KeyPlace& place) {
-  if (view_.replicated) Evictor::rememberVersion(view_, place.hash, place.slot, Record(view_, entry.offset()).version());
+  if (view_.replicated)
+    Evictor::rememberVersion(view_, place.hash, place.slot, Record(view_, entry.offset()).version());
   index->remove(entry);
   counters().expirations++;
 }
@@ -174,19 +166,9 @@ Version Worker::stamp(Segment* segment, uint16_t slot, uint64_t hash, const Vers
 
 Heat Worker::heatOfNew(uint32_t segment, uint64_t hash) {
   Heat heat = 0;
-  if (view_.segments[segment].hasGhosts == 0 || !view_.ghostsOf(segment).take(hash, &heat)) return view_.learner->fresh();
+  if (view_.segments[segment].hasGhosts == 0 || !view_.ghostsOf(segment).take(hash, &heat))
+    return view_.learner->fresh();
   return view_.learner->touched(heat, place_, static_cast<uint32_t>(splitmix(&random_)));
-}
-
-void Worker::fill(Draft* draft, std::string_view key, std::string_view value, const Chain& chain) {
-  draft->keyBytes = static_cast<uint32_t>(key.size());
-  draft->valueBytes = static_cast<uint32_t>(value.size());
-  draft->first = key;
-  draft->second = value;
-  draft->firstFragment = chain.first;
-  if (chain.first == 0) return;
-  draft->first = key.substr(0, chain.inlineBytes);
-  draft->second = value.substr(0, chain.inlineBytes - draft->first.size());
 }
 
 // The heart of every write.
@@ -195,7 +177,7 @@ Answer Worker::write(const Operation& operation, uint32_t bytesGuess, bool share
   const uint32_t number = view_.segmentOf(operation.slot);
   Segment* segment = &view_.segments[number];
   const KeyPlace place{operation.hash, operation.slot};
-  for (uint32_t tries = 0; tries < ROOM_TRIES_MAX; tries++) {
+  for (uint32_t tries = 0; tries < WRITE_TRIES_MAX; tries++) {
     if (!makeRoom(bytesGuess)) break;
     Answer answer;
     Draft draft;
@@ -225,134 +207,6 @@ Answer Worker::write(const Operation& operation, uint32_t bytesGuess, bool share
   }
   counters().outOfMemory++;
   return answerOf(protocol::Status::OUT_OF_MEMORY);
-}
-
-Worker::Stored Worker::store(Index* index, const Entry& entry, const KeyPlace& place, const Draft& draft, bool sharesFragments) {
-  Log* log = Learner::isNew(draft.heat) ? &new_ : &kept_;
-  const uint32_t bytesMost = Record::sizeOf(view_, draft, true);
-  if (!log->hasRoom(bytesMost)) log = &new_;
-  if (!log->hasRoom(bytesMost)) return Stored::NEEDS_ROOM;
-  const bool isWide = Record::needsWide(log->baseMs(), draft.version.time);
-  const uint32_t bytes = Record::sizeOf(view_, draft, isWide);
-  const int stamped = log->intern(draft.version.epoch, draft.version.node, bytes);
-  if (stamped < 0) return Stored::NEEDS_ROOM;
-  const uint32_t staged = view_.offsetOf(log->headAt());
-  Record::write(view_, log->headAt(), draft, static_cast<uint8_t>(stamped), log->baseMs(), isWide);
-  if (entry.exists() && overwrite(entry, staged, sharesFragments)) return Stored::DONE;
-  log->commit(bytes);
-  bytesAdded_ += bytes + draft.keyBytes + draft.valueBytes - static_cast<uint32_t>(draft.first.size() + draft.second.size());
-  if (entry.exists()) {
-    index->replace(entry, staged, !sharesFragments);
-  } else if (!index->insert(place.hash, place.slot, staged)) {
-    insertAnyway(index, place, staged);
-  }
-  if (view_.replicated) view_.versionGhostsOf(view_.segmentOf(place.slot)).forget(place.hash);
-  index->growStep();
-  return Stored::DONE;
-}
-
-// A record of the same size and shape takes the new content where it stands: counters and refreshed values do not turn the
-// log over. The staged copy and the intent let a scrub finish what a death interrupts.
-bool Worker::overwrite(const Entry& entry, uint32_t staged, bool sharesFragments) {
-  const Record from(view_, staged);
-  const Record to(view_, entry.offset());
-  constexpr uint32_t SHAPE = Word::TTL | Word::BIG | 3u << 19;
-  const bool isSameShape = from.size() == to.size() && (from.word() & SHAPE) == (to.word() & SHAPE) &&
-                           from.head()->keyLength == to.head()->keyLength && from.head()->extra == to.head()->extra;
-  if (!isSameShape || (to.isBig() && !(sharesFragments && to.keyBytes() == from.keyBytes()))) return false;
-  const uint32_t region = view_.regionOf(to.offset());
-  const Version version = from.version();
-  if (findStamp(view_, region, version.epoch, version.node) < 0) return false;
-  const bool isWide = (to.head()->extra & EXTRA_WIDE) != 0;
-  if (!isWide && Record::needsWide(view_.regionMetas[region].baseMs, version.time)) return false;
-  Place& place = view_.places[place_];
-  place.intentStaged.store(staged, std::memory_order_relaxed);
-  place.intentTarget.store(entry.offset(), std::memory_order_release);
-  overwriteInPlace(view_, entry.offset(), staged);
-  place.intentTarget.store(0, std::memory_order_release);
-  return true;
-}
-
-// The index can neither place the entry nor grow. Something near its home has to go.
-void Worker::insertAnyway(Index* index, const KeyPlace& place, uint32_t offset) {
-  Bucket* home = index->bucket(index->homeOf(place.hash).number);
-  uint32_t cheapest = 0;
-  float least = 0;
-  for (uint32_t at = 0; at < ENTRIES; at++) {
-    const Record record(view_, home->offset[at]);
-    const float score = view_.learner->score(record.head()->heat, record.size());
-    if (at != 0 && score >= least) continue;
-    cheapest = at;
-    least = score;
-  }
-  index->remove(Entry{home, cheapest});
-  counters().evictions++;
-  index->insert(place.hash, place.slot, offset);
-}
-
-// ---- room ----------------------------------------------------------------------------------------------------------
-
-bool Worker::makeRoom(uint32_t bytes) {
-  for (uint32_t tries = 0; !new_.hasRoom(bytes); tries++) {
-    if (new_.turn(reserveOf(view_))) continue;
-    if (tries >= evictionsFor(1 + reserveOf(view_)) || !evictor_.run(nowMs_)) return false;
-  }
-  return true;
-}
-
-bool Worker::makeFree(uint32_t regions) {
-  const Pool pool(view_);
-  for (uint32_t tries = 0; pool.countFree() < regions + reserveOf(view_); tries++) {
-    if (tries >= evictionsFor(regions + reserveOf(view_)) || !evictor_.run(nowMs_)) return false;
-  }
-  return true;
-}
-
-// Hot path: one eviction step for a few writes once free regions run short, so that no single write pays for a region.
-void Worker::pace() {
-  if (Pool(view_).freeHint() >= highWater(view_)) return;
-  if (++paceDebt_ % 2 == 0) evictor_.step(8, nowMs_);
-}
-
-uint32_t Worker::regionsFor(size_t payloadBytes) const {
-  return static_cast<uint32_t>(payloadBytes / view_.payloadBytesMax() / 7) + 2;  // seven pieces fill a region
-}
-
-// Writes what does not fit into one record as a chain of fragments, back to front, so that each knows the next. Free regions
-// must have been secured; they stay open until unhold(), since nothing points to the pieces yet.
-bool Worker::stage(const KeyPlace& place, std::string_view key, std::string_view value, Chain* chain) {
-  const uint32_t piece = view_.payloadBytesMax();
-  const uint64_t total = key.size() + value.size();
-  chain->inlineBytes = static_cast<uint32_t>(key.size() < piece ? key.size() : piece);
-  const auto fragments = static_cast<uint32_t>((total - chain->inlineBytes + piece - 1) / piece);
-  new_.hold();
-  for (uint32_t i = fragments; i > 0; i--) {
-    const uint64_t from = chain->inlineBytes + static_cast<uint64_t>(i - 1) * piece;
-    const auto bytes = static_cast<uint32_t>(total - from < piece ? total - from : piece);
-    const uint32_t size = view_.rounded(static_cast<uint32_t>(sizeof(FragmentHead)) + bytes);
-    if (!new_.hasRoom(size) && !new_.turn(0)) {
-      unstage(*chain);
-      new_.unhold();
-      return false;
-    }
-    auto* fragment = reinterpret_cast<FragmentHead*>(new_.headAt());
-    *fragment = FragmentHead{chain->first, static_cast<uint32_t>(place.hash), Word::make(bytes, RecordKind::FRAGMENT, 0, 0),
-                             static_cast<uint32_t>(place.hash >> 32), place.slot};
-    char* to = reinterpret_cast<char*>(fragment + 1);
-    const auto ofKey = static_cast<uint32_t>(from < key.size() ? (key.size() - from < bytes ? key.size() - from : bytes) : 0);
-    if (ofKey > 0) memcpy(to, key.data() + from, ofKey);
-    if (bytes > ofKey) memcpy(to + ofKey, value.data() + (from + ofKey - key.size()), bytes - ofKey);
-    chain->first = new_.commit(size);
-  }
-  return true;
-}
-
-void Worker::unstage(const Chain& chain) {
-  for (uint32_t at = chain.first; at != 0;) {
-    FragmentHead* fragment = fragmentAt(view_, at);
-    at = fragment->next;
-    fragment->hashLow = fragment->hashHigh = fragment->next = 0;
-  }
 }
 
 // ---- the operations ------------------------------------------------------------------------------------------------
@@ -440,7 +294,8 @@ Answer Worker::remove(const Operation& operation) {
     memcpy(name, &operation.hash, sizeof operation.hash);
     memcpy(name + sizeof operation.hash, &operation.slot, sizeof operation.slot);
     return write(operation, 128, false, [&](const Record* record, Draft* draft, Answer* met) {
-      if (record != nullptr && (operation.flags & protocol::RequestFlag::IF_VERSION) != 0 && record->version() != operation.ifVersion) {
+      if (record != nullptr && (operation.flags & protocol::RequestFlag::IF_VERSION) != 0 &&
+          record->version() != operation.ifVersion) {
         met->status = protocol::Status::VERSION_MISMATCH;
         met->version = record->version();
         return false;
@@ -498,44 +353,48 @@ Answer Worker::touch(const Operation& operation) {
 Answer Worker::increment(const Operation& operation) {
   counters().increments++;
   int64_t number = 0;
-  Answer answer = write(operation, static_cast<uint32_t>(operation.key.size()) + 128, false, [&](const Record* record, Draft* draft, Answer* met) {
-    if (record == nullptr) {
-      if ((operation.flags & protocol::RequestFlag::NO_CREATE) != 0) {
-        met->status = protocol::Status::NOT_FOUND;
-        return false;
-      }
-      number = operation.initial;
-      draft->encoding = operation.encoding == protocol::Encoding::BIGINT ? protocol::Encoding::BIGINT : protocol::Encoding::INTEGER;
-      draft->expiresAt = operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
-    } else {
-      const uint8_t encoding = record->encoding();
-      const bool isNumber = encoding == protocol::Encoding::INTEGER || encoding == protocol::Encoding::BIGINT;
-      if (!isNumber || record->valueBytes() != sizeof number || !record->copy(record->keyBytes(), sizeof number, reinterpret_cast<char*>(&number))) {
-        met->status = protocol::Status::NOT_A_NUMBER;
-        return false;
-      }
-      draft->encoding = encoding;
-      draft->expiresAt = record->expiresAt();
-      if (__builtin_add_overflow(number, operation.delta, &number)) {
-        met->status = protocol::Status::OVERFLOW;
-        return false;
-      }
-    }
-    met->number = number;
-    fill(draft, operation.key, std::string_view(reinterpret_cast<const char*>(&number), sizeof number), Chain());
-    return true;
-  });
+  Answer answer = write(
+      operation, static_cast<uint32_t>(operation.key.size()) + 128, false,
+      [&](const Record* record, Draft* draft, Answer* met) {
+        if (record == nullptr) {
+          if ((operation.flags & protocol::RequestFlag::NO_CREATE) != 0) {
+            met->status = protocol::Status::NOT_FOUND;
+            return false;
+          }
+          number = operation.initial;
+          draft->encoding = operation.encoding == protocol::Encoding::BIGINT ? protocol::Encoding::BIGINT
+                                                                             : protocol::Encoding::INTEGER;
+          draft->expiresAt = operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
+        } else {
+          const uint8_t encoding = record->encoding();
+          const bool isNumber = encoding == protocol::Encoding::INTEGER || encoding == protocol::Encoding::BIGINT;
+          if (!isNumber || record->valueBytes() != sizeof number ||
+              !record->copy(record->keyBytes(), sizeof number, reinterpret_cast<char*>(&number))) {
+            met->status = protocol::Status::NOT_A_NUMBER;
+            return false;
+          }
+          draft->encoding = encoding;
+          draft->expiresAt = record->expiresAt();
+          if (__builtin_add_overflow(number, operation.delta, &number)) {
+            met->status = protocol::Status::OVERFLOW;
+            return false;
+          }
+        }
+        met->number = number;
+        fill(draft, operation.key, std::string_view(reinterpret_cast<const char*>(&number), sizeof number), Chain());
+        return true;
+      });
   pace();
   return answer;
 }
 
-// A value that outgrows one record is cut into fragments under the lock, where eviction is out of the question: regions for it
-// are secured before, and when they turn out too few the whole is tried again.
+// A value that outgrows one record is cut into fragments under the lock, where eviction is out of the question: regions
+// for it are secured before, and when they turn out too few the whole is tried again.
 Answer Worker::append(const Operation& operation) {
   counters().appends++;
   uint32_t regionsWanted = 0;
   Answer answer;
-  for (uint32_t tries = 0; tries < ROOM_TRIES_MAX; tries++) {
+  for (uint32_t tries = 0; tries < WRITE_TRIES_MAX; tries++) {
     const uint32_t regionsSecured = regionsWanted;
     if (regionsSecured > 0 && !makeFree(regionsSecured)) break;
     answer = appendOnce(operation, &regionsWanted);
@@ -579,7 +438,8 @@ Answer Worker::appendOnce(const Operation& operation, uint32_t* regionsWanted) {
     return true;
   };
   const auto guess = static_cast<uint32_t>(operation.key.size() + operation.value.size()) + 64;
-  const Answer answer = write(operation, guess < view_.payloadBytesMax() ? guess : view_.payloadBytesMax(), false, decide);
+  const Answer answer =
+      write(operation, guess < view_.payloadBytesMax() ? guess : view_.payloadBytesMax(), false, decide);
   if (answer.status != protocol::Status::OK) unstage(chain);
   new_.unhold();
   return answer;
