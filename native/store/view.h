@@ -53,7 +53,9 @@ struct View {
   uint32_t rounded(uint32_t length) const { return (length + granule() - 1) & ~(granule() - 1); }
 
   uint64_t regionArea() const { return static_cast<uint64_t>(regionCount) << regionShift; }
-  bool inRegions(uint32_t offset) const { return offset != 0 && (static_cast<uint64_t>(offset) << granuleShift) < regionArea(); }
+  bool inRegions(uint32_t offset) const {
+    return offset != 0 && (static_cast<uint64_t>(offset) << granuleShift) < regionArea();
+  }
   char* at(uint32_t offset) const { return regions + (static_cast<uint64_t>(offset) << granuleShift); }
   uint32_t offsetOf(const char* address) const {
     return static_cast<uint32_t>(static_cast<uint64_t>(address - regions) >> granuleShift);

@@ -1,5 +1,6 @@
 // One worker's way into the store: every operation on single keys. Several workers may live in one process (tests, the
-// simulator) or in many; each has a place, two logs and an evictor of its own, and meets the others only at segment locks.
+// simulator) or in many; each has a place, two logs and an evictor of its own, and meets the others only at segment
+// locks.
 //
 // An operation: room is secured, the segment is locked, the slot's state and the condition are checked, the version is
 // stamped, the record is written to the log and published, the lock is released. Nothing waits inside.
@@ -38,16 +39,16 @@ class Worker {
   // One prepared operation. `out` has room for valueBytesMax() bytes and receives a GET's value.
   Answer execute(const Operation& operation, char* out);
 
-  // An item from another node: takes effect if its version is newer than what is, or was, here. `fromPrimary`: the slot's
-  // primary sends it, which is believed where this node has forgotten too much to judge.
+  // An item from another node: takes effect if its version is newer than what is, or was, here. `fromPrimary`: the
+  // slot's primary sends it, which is believed where this node has forgotten too much to judge.
   Applied apply(const Item& item, bool fromPrimary);
 
   // Keys with a prefix, as u16 length + key; about `wanted` of them. Returns the bytes written; *next is 0 at the end.
   size_t scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, char* out, size_t outBytes, uint64_t* next);
   // Deletes by prefix what was written before the first step; returns how many in this step.
   uint32_t clear(uint64_t cursor, std::string_view prefix, uint64_t* horizon, uint64_t* next);
-  // Visits the items and tombstones of the slots in `mask` (bit i: the segment's i-th slot), some homes a step; the views are
-  // good for the call only. Begins at cursor 0; returns the next one, 0 at the segment's end.
+  // Visits the items and tombstones of the slots in `mask` (bit i: the segment's i-th slot), some homes a step; the
+  // views are good for the call only. Begins at cursor 0; returns the next one, 0 at the segment's end.
   uint64_t walk(uint32_t segment, uint32_t mask, uint64_t cursor, const std::function<void(const Item&)>& visit);
   Digest digest(uint16_t slot);
   // Takes everything of a slot out, without tombstones: it lives on elsewhere.
@@ -74,8 +75,8 @@ class Worker {
   Answer increment(const Operation& operation);
   Answer append(const Operation& operation);
 
-  // Secures room, locks, finds, lets `decide` fill the draft, stores it. `decide(record or null, &draft, &answer)` returns
-  // false when nothing is to be written.
+  // Secures room, locks, finds, lets `decide` fill the draft, stores it. `decide(record or null, &draft, &answer)`
+  // returns false when nothing is to be written.
   template <typename Decide>
   Answer write(const Operation& operation, uint32_t bytesGuess, bool sharesFragments, Decide decide);
   bool isServed(uint16_t slot, Answer* answer) const;

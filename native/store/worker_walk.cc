@@ -1,8 +1,8 @@
-// Everything that goes through many items: walks by slot, scans and clears by prefix, digests, drops, the expiry sweep, and
-// what another node's items become here.
+// Everything that goes through many items: walks by slot, scans and clears by prefix, digests, drops, the expiry sweep,
+// and what another node's items become here.
 //
-// A walk goes in hash order, a few homes per taking of the lock. Since a home's place in that order does not depend on the
-// size of the index, a cursor is a hash: whatever grows meanwhile, an item present throughout is met at least once.
+// A walk goes in hash order, a few homes per taking of the lock. Since a home's place in that order does not depend on
+// the size of the index, a cursor is a hash: whatever grows meanwhile, an item present throughout is met at least once.
 #include "worker.h"
 
 namespace henge {
@@ -11,7 +11,8 @@ namespace {
 
 constexpr uint64_t HASHES = 1ULL << 32;      // of the half that orders the index; one past the last: the segment's end
 constexpr uint32_t HOMES_PER_LOCK = 8;       // some 70 items: a few microseconds
-constexpr uint32_t HOMES_PER_SCAN = 512;     // a scan whose prefix matches nothing still answers within a fraction of a millisecond
+constexpr uint32_t HOMES_PER_SCAN =
+    512;  // a scan whose prefix matches nothing still answers within a fraction of a millisecond
 constexpr uint32_t HOMES_PER_SWEEP = 256;
 constexpr uint32_t SWEEPS_MAX = 8;
 
@@ -28,8 +29,9 @@ struct Cursor {
 
 }  // namespace
 
-// Calls visit(index, entry, place) for every entry of the homes from hash `from` on, at most `homes` of them, under one lock.
-// Returns the hash to go on at, HASHES at the end. Homes before the first that was not finished are never met twice.
+// Calls visit(index, entry, place) for every entry of the homes from hash `from` on, at most `homes` of them, under one
+// lock. Returns the hash to go on at, HASHES at the end. Homes before the first that was not finished are never met
+// twice.
 template <typename Visit>
 uint64_t Worker::visitHomes(uint32_t number, uint64_t from, uint32_t homes, Visit visit) {
   Segment* segment = &view_.segments[number];
@@ -58,7 +60,8 @@ uint64_t Worker::visitHomes(uint32_t number, uint64_t from, uint32_t homes, Visi
   return at;
 }
 
-size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, char* out, size_t outBytes, uint64_t* next) {
+size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, char* out, size_t outBytes,
+                    uint64_t* next) {
   Cursor at = Cursor::from(cursor);
   size_t used = 0;
   size_t usedBeforeHome = 0;
@@ -71,7 +74,8 @@ size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, c
     bool isFull = false;
     at.hash = visitHomes(at.segment, at.hash, 1, [&](Index&, const Entry& entry, const KeyPlace&) {
       const Record record(view_, entry.offset());
-      if (record.kind() != RecordKind::ITEM || record.isExpired(nowMs_) || record.keyBytes() < prefix.size()) return true;
+      if (record.kind() != RecordKind::ITEM || record.isExpired(nowMs_) || record.keyBytes() < prefix.size())
+        return true;
       const auto length = static_cast<uint16_t>(record.keyBytes());
       if (used + sizeof length + length > outBytes) {
         isFull = true;
@@ -84,7 +88,8 @@ size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, c
       keys++;
       return true;
     });
-    // The answer is full in the middle of a home: that home is left to the next step, unless it is more than one answer holds.
+    // The answer is full in the middle of a home: that home is left to the next step, unless it is more than one answer
+    // holds.
     if (isFull && usedBeforeHome > 0) {
       *next = Cursor{at.segment, homeHash}.word(view_.geometry.segments);
       return usedBeforeHome;
@@ -103,20 +108,22 @@ uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horiz
   *next = 0;
   if (at.segment >= view_.geometry.segments) return 0;
   std::vector<std::string> keys;
-  at.hash = visitHomes(at.segment, at.hash, HOMES_PER_SCAN, [&](Index& index, const Entry& entry, const KeyPlace& place) {
-    const Record record(view_, entry.offset());
-    if (record.kind() != RecordKind::ITEM || record.keyBytes() < prefix.size() || record.version().time > *horizon) return true;
-    if (view_.slots[place.slot].state != static_cast<uint8_t>(SlotState::PRIMARY)) return true;
-    std::string key(record.keyBytes(), 0);
-    if (!record.copy(0, record.keyBytes(), key.data()) || key.compare(0, prefix.size(), prefix) != 0) return true;
-    if (view_.replicated) {
-      keys.push_back(std::move(key));  // a tombstone is a write of its own
-    } else {
-      index.remove(entry);
-      deleted++;
-    }
-    return true;
-  });
+  at.hash =
+      visitHomes(at.segment, at.hash, HOMES_PER_SCAN, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+        const Record record(view_, entry.offset());
+        if (record.kind() != RecordKind::ITEM || record.keyBytes() < prefix.size() || record.version().time > *horizon)
+          return true;
+        if (view_.slots[place.slot].state != static_cast<uint8_t>(SlotState::PRIMARY)) return true;
+        std::string key(record.keyBytes(), 0);
+        if (!record.copy(0, record.keyBytes(), key.data()) || key.compare(0, prefix.size(), prefix) != 0) return true;
+        if (view_.replicated) {
+          keys.push_back(std::move(key));  // a tombstone is a write of its own
+        } else {
+          index.remove(entry);
+          deleted++;
+        }
+        return true;
+      });
   for (const std::string& key : keys) {
     Operation operation;
     operation.opcode = protocol::Opcode::DELETE;
@@ -130,31 +137,32 @@ uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horiz
 
 uint64_t Worker::walk(uint32_t segment, uint32_t mask, uint64_t cursor, const std::function<void(const Item&)>& visit) {
   std::string whole;
-  const uint64_t next = visitHomes(segment, cursor, HOMES_PER_LOCK, [&](Index& index, const Entry& entry, const KeyPlace& place) {
-    const uint32_t inSegment = place.slot & (view_.geometry.slotsPerSegment - 1);
-    if ((mask >> inSegment & 1) == 0) return true;
-    const Record record(view_, entry.offset());
-    if (record.isExpired(nowMs_)) return true;
-    Item item;
-    item.hash = place.hash;
-    item.slot = index.slotOfTag(entry.tag());
-    item.version = record.version();
-    item.encoding = record.encoding();
-    item.expiresAt = record.expiresAt();
-    item.heat = view_.learner->carried(record.head()->heat);
-    item.isTombstone = record.kind() == RecordKind::TOMBSTONE;
-    if (!item.isTombstone && !record.isBig()) {
-      item.key = record.key();
-      item.value = record.value();
-    } else if (!item.isTombstone) {
-      whole.resize(static_cast<size_t>(record.keyBytes()) + record.valueBytes());
-      if (!record.copy(0, static_cast<uint32_t>(whole.size()), whole.data())) return true;
-      item.key = std::string_view(whole).substr(0, record.keyBytes());
-      item.value = std::string_view(whole).substr(record.keyBytes());
-    }
-    visit(item);
-    return true;
-  });
+  const uint64_t next =
+      visitHomes(segment, cursor, HOMES_PER_LOCK, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+        const uint32_t inSegment = place.slot & (view_.geometry.slotsPerSegment - 1);
+        if ((mask >> inSegment & 1) == 0) return true;
+        const Record record(view_, entry.offset());
+        if (record.isExpired(nowMs_)) return true;
+        Item item;
+        item.hash = place.hash;
+        item.slot = index.slotOfTag(entry.tag());
+        item.version = record.version();
+        item.encoding = record.encoding();
+        item.expiresAt = record.expiresAt();
+        item.heat = view_.learner->carried(record.head()->heat);
+        item.isTombstone = record.kind() == RecordKind::TOMBSTONE;
+        if (!item.isTombstone && !record.isBig()) {
+          item.key = record.key();
+          item.value = record.value();
+        } else if (!item.isTombstone) {
+          whole.resize(static_cast<size_t>(record.keyBytes()) + record.valueBytes());
+          if (!record.copy(0, static_cast<uint32_t>(whole.size()), whole.data())) return true;
+          item.key = std::string_view(whole).substr(0, record.keyBytes());
+          item.value = std::string_view(whole).substr(record.keyBytes());
+        }
+        visit(item);
+        return true;
+      });
   return next >= HASHES ? 0 : next;
 }
 
@@ -166,7 +174,8 @@ Digest Worker::digest(uint16_t slot) {
   uint64_t cursor = 0;
   do {
     cursor = walk(segment, mask, cursor, [&](const Item& item) {
-      uint64_t word = item.hash ^ item.version.time * 0x9e3779b97f4a7c15ULL ^ static_cast<uint64_t>(item.version.epoch) << 20 ^ item.version.node;
+      uint64_t word = item.hash ^ item.version.time * 0x9e3779b97f4a7c15ULL ^
+                      static_cast<uint64_t>(item.version.epoch) << 20 ^ item.version.node;
       digest.sum += splitmix(&word);
       digest.items++;
     });
@@ -200,7 +209,8 @@ Applied Worker::apply(const Item& item, bool fromPrimary) {
   Chain chain;
   const size_t payload = item.key.size() + item.value.size();
   const bool isStaged = !item.isTombstone && isLarge(item.key.size(), item.value.size());
-  if (isStaged && !(makeFree(regionsFor(payload)) && stage(place, item.key, item.value, &chain))) return Applied::NO_MEMORY;
+  if (isStaged && !(makeFree(regionsFor(payload)) && stage(place, item.key, item.value, &chain)))
+    return Applied::NO_MEMORY;
   Applied result = Applied::NO_MEMORY;
   for (uint32_t tries = 0; tries < 4 && result == Applied::NO_MEMORY; tries++) {
     if (!makeRoom((isStaged ? chain.inlineBytes : static_cast<uint32_t>(payload)) + 128)) break;
@@ -210,7 +220,8 @@ Applied Worker::apply(const Item& item, bool fromPrimary) {
       break;
     }
     Index index(view_, number, place_);
-    Entry entry = item.isTombstone ? index.findLiveHash(place.hash, place.slot) : index.find(place.hash, place.slot, item.key);
+    Entry entry =
+        item.isTombstone ? index.findLiveHash(place.hash, place.slot) : index.find(place.hash, place.slot, item.key);
     if (!entry.exists()) entry = index.findTombstone(place.hash, place.slot);
     result = judge(entry, place, item.version, fromPrimary);
     if (result == Applied::APPLIED) {
@@ -258,13 +269,14 @@ void Worker::sweep() {
   for (uint32_t i = 0; i < SWEEPS_MAX; i++) {
     uint32_t seen = 0;
     uint32_t expired = 0;
-    sweepHash_ = visitHomes(sweepSegment_, sweepHash_, HOMES_PER_SWEEP, [&](Index& index, const Entry& entry, const KeyPlace& place) {
-      seen++;
-      if (!Record(view_, entry.offset()).isExpired(nowMs_)) return true;
-      expire(&index, entry, place);
-      expired++;
-      return true;
-    });
+    sweepHash_ = visitHomes(sweepSegment_, sweepHash_, HOMES_PER_SWEEP,
+                            [&](Index& index, const Entry& entry, const KeyPlace& place) {
+                              seen++;
+                              if (!Record(view_, entry.offset()).isExpired(nowMs_)) return true;
+                              expire(&index, entry, place);
+                              expired++;
+                              return true;
+                            });
     if (sweepHash_ >= HASHES) {
       sweepHash_ = 0;
       sweepSegment_ = (sweepSegment_ + 1) % view_.geometry.segments;

@@ -1,5 +1,5 @@
-// A small replicated store, what is in it, and a picture of its memory to come back to: for tests that damage it or let its
-// writers die, and then ask what is still there.
+// A small replicated store, what is in it, and a picture of its memory to come back to: for tests that damage it or let
+// its writers die, and then ask what is still there.
 #pragma once
 
 #include <sanitizer/asan_interface.h>
@@ -39,7 +39,6 @@ struct Expected {
   std::string value;
   uint64_t expiresAt = 0;
   Version version;
-  bool mayBeGone = false;
 };
 
 class World {
@@ -81,7 +80,8 @@ class World {
   View& view() { return memory->view(); }
   char* base() { return view().base; }
 
-  // Looks at what there is; from here on restore() comes back to it. With everything given back, or, as after a kill, nothing.
+  // Looks at what there is; from here on restore() comes back to it. With everything given back, or, as after a kill,
+  // nothing.
   void settle() {
     worker.reset();
     lookAround();
@@ -101,8 +101,8 @@ class World {
     memcpy(base(), image_.data(), image_.size());
   }
 
-  // What nobody has a reason to read after a mere death: logs' tails, and free regions but for the first page, where a damaged
-  // state may make believe that owners stand.
+  // What nobody has a reason to read after a mere death: logs' tails, and free regions but for the first page, where a
+  // damaged state may make believe that owners stand.
   void poison() {
     for (uint32_t region = 0; region < view().regionCount; region++) {
       const RegionKind kind = RegionState::kind(view().regionStates[region].load());
@@ -122,19 +122,15 @@ class World {
   void unpoison() { ASAN_UNPOISON_MEMORY_REGION(base(), view().bytes); }
 
   // What is not there as it was, but for one entry. Empty: nothing.
-  std::string problemBut(uint32_t exempt) {
+  std::string problemBut(uint32_t exempt, bool mayBeGone = false) {
     for (uint32_t i = 0; i < expected.size(); i++) {
       if (i == exempt) continue;
       const std::string problem = problemOf(expected[i]);
-      if (!problem.empty() && !(expected[i].mayBeGone && problem == LOSS)) return problem + " of " + std::to_string(i);
+      if (!problem.empty() && !(mayBeGone && problem == LOSS)) return problem + " of " + std::to_string(i);
     }
     return audit::problemOf(*memory);
   }
 
-  // What is not there now will not be asked for.
-  void giveUpWhatIsGone() {
-    for (Expected& entry : expected) entry.mayBeGone = problemOf(entry) == LOSS;
-  }
   // A key's value and expiry, as they stand; "" if there is none.
   std::string stateOf(const std::string& key) {
     const uint16_t slot = view().localSlot(slotOf(key));
@@ -193,7 +189,8 @@ class World {
   static bool read(const Record& record, std::string* key, std::string* value) {
     key->resize(record.keyBytes());
     value->resize(record.valueBytes());
-    return record.copy(0, record.keyBytes(), key->data()) && record.copy(record.keyBytes(), record.valueBytes(), value->data());
+    return record.copy(0, record.keyBytes(), key->data()) &&
+           record.copy(record.keyBytes(), record.valueBytes(), value->data());
   }
 
   std::string problemOf(const Expected& entry) {
