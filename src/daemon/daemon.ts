@@ -10,8 +10,8 @@ import { statSync, unlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { connect, createServer } from 'node:net';
 import { Henge } from '../client/index.js';
-import type { Registry, TopologyView } from '../cluster/index.js';
-import { loadAddon, type NativeArena, SlotState } from '../store/index.js';
+import { installationOf, type Registry, type TopologyView } from '../cluster/index.js';
+import { loadAddon, type NativeArena } from '../store/index.js';
 import { type Config, ConfigError, type LoadedConfig } from './config.js';
 import type { NodeState } from './http/node-state.js';
 import { HttpServer } from './http/server.js';
@@ -42,9 +42,8 @@ export class Daemon implements NodeState {
     this.#registry = parts.registry;
     this.#membership = parts.membership;
     this.#arena = parts.arena;
-    const states = parts.membership.slotStates();
-    this.#slots = states.reduce((count, state) => count + Number(state === SlotState.PRIMARY), 0);
-    this.#arena.install(parts.membership.epoch, states);
+    this.#slots = parts.membership.slotsLed();
+    this.#arena.install(installationOf(parts.membership.view, true));
     this.#supervisor = new Supervisor({
       arena: parts.arena,
       log: parts.log,

@@ -12,7 +12,7 @@ import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type MemberRecord, memberKey, type TopologyRecord } from '../cluster/index.js';
+import { type MemberRecord, memberKey, TopologyRecord } from '../cluster/index.js';
 import { type Config, loadConfig } from './config.js';
 import { configRecordOf } from './membership.js';
 import { DirectoryRegistry } from './registry/directory.js';
@@ -132,7 +132,7 @@ async function writeRecords(
   const config = configOf(secretFile, extra);
   await registry.put('config', configRecordOf(config), 0);
   const base = plans.map(({ name, number }) => ({ name, number, zone: config.zone, weight: config.weight }));
-  const topology: TopologyRecord = { counter: 1, current: { epoch: 1, base } };
+  const topology = TopologyRecord.parse({ counter: 1, current: { epoch: 1, base } });
   if ((await registry.put('topology', topology, 0)) !== undefined) {
     for (const { listen, http, ...plan } of plans) {
       const member: MemberRecord = {

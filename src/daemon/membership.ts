@@ -14,12 +14,12 @@ import {
   memberKey,
   type Registry,
   type RegistryWatch,
+  rowsOf,
   TopologyRecord,
   type TopologyView,
   topologyView,
 } from '../cluster/index.js';
-import { buildSlotTable, SLOTS } from '../ring/index.js';
-import { SlotState } from '../store/index.js';
+import { leaderOf, SLOTS } from '../ring/index.js';
 import { type Config, ConfigError, flagOf, type OptionName } from './config.js';
 
 /** Attempts at compare-and-set: each failure means that somebody else succeeded. */
@@ -77,7 +77,7 @@ export class Membership {
   static async join(registry: Registry, config: Config): Promise<Membership> {
     await agreeOn(registry, configRecordOf(config));
     const founder: BaseMember = { name: config.name, number: FIRST_NUMBER, zone: config.zone, weight: config.weight };
-    const founding: TopologyRecord = { counter: 1, current: { epoch: FIRST_EPOCH, base: [founder] } };
+    const founding = TopologyRecord.parse({ counter: 1, current: { epoch: FIRST_EPOCH, base: [founder] } });
     if ((await registry.get('topology')) === undefined) await registry.put('topology', founding, 0);
 
     const topology = TopologyRecord.parse((await registry.get('topology'))?.value);
@@ -107,15 +107,13 @@ export class Membership {
     return topologyView(this.#topology, this.#rf, this.#members);
   }
 
-  /** What each slot does on this node: SLOTS entries of SlotState. */
-  slotStates(): Uint8Array {
-    const table = buildSlotTable(this.#topology.current.base, this.#rf);
+  /** How many slots this node leads. */
+  slotsLed(): number {
+    const table = rowsOf(this.view);
     const self = table.members.indexOf(this.#name);
-    const states = new Uint8Array(SLOTS);
-    for (let slot = 0; slot < SLOTS; slot++) {
-      states[slot] = table.rows[slot * this.#rf] === self ? SlotState.PRIMARY : SlotState.NONE;
-    }
-    return states;
+    let count = 0;
+    for (let slot = 0; slot < SLOTS; slot++) count += Number(leaderOf(table, slot) === self);
+    return count;
   }
 
   /** Publishes where this node can be reached, if that is news. */

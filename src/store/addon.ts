@@ -46,8 +46,75 @@ export type StoreErrorCode =
   | 'IO';
 
 /** What a slot does on this node; the numbers are those of the state word in the segment. */
-export const SlotState = { NONE: 0, PRIMARY: 1 } as const;
+export const SlotState = {
+  NONE: 0,
+  /** Leads: serves reads and writes. */
+  PRIMARY: 1,
+  /** A copy in sync. */
+  REPLICA: 2,
+  /** A copy that may lack something. */
+  JOINING: 3,
+  /** Leads, but does not know yet that it has everything: serves nothing. */
+  TAKING_OVER: 4,
+} as const;
 export type SlotState = (typeof SlotState)[keyof typeof SlotState];
+
+/** Bits beside a slot's state. */
+export const SlotFlag = {
+  /** Acknowledged writes may be missing: too few copies could be asked when it was taken over. */
+  POSSIBLE_LOSS: 1,
+  /** A REPLICA whose primary is not heard any more: good for degraded reads and for promotion, not for `nearest`. */
+  DETACHED: 2,
+  /** Taken over, but what was merged is not on a majority yet: no quorum level (clusters of four copies and more). */
+  MERGING: 4,
+  /** A peer answered STALE: leads again only with the next epoch. */
+  DEPOSED: 8,
+} as const;
+
+/** Entries of a slot's row in shared memory. */
+export const ROW_MAX = 10;
+
+/** An epoch, as every slot of this node is to know it. */
+export interface Installation {
+  readonly epoch: number;
+  readonly rf: number;
+  /** ROW_MAX node numbers a slot, leader first, 0 where there is none. */
+  readonly rows: Uint16Array;
+  /** RowRole (src/ring/overlay.ts) of each entry of `rows`. */
+  readonly roles: Uint8Array;
+  /** This memory may lead at once: the cluster begins with this epoch, or has one copy of everything. */
+  readonly isFounding: boolean;
+}
+
+/** Slots as bits: slot s is bit s & 7 of byte s >> 3. */
+export type SlotBits = Uint8Array;
+
+/** What this node knows of what another has. */
+export interface PeerBits {
+  /** It lacks something that this node, leading the slot, wrote. */
+  readonly missed: SlotBits;
+  /** Nothing is known: everything must be sent. A subset of `missed`. */
+  readonly whole: SlotBits;
+  /** It was told that it is in sync. */
+  readonly synced: SlotBits;
+  /** Nothing older than this is missed: milliseconds of a version; Infinity when nothing is. */
+  readonly sinceMs: number;
+}
+
+export interface PeerNews {
+  /** On the monotonic clock; 0: never. */
+  readonly heardAtMs: number;
+  /** All that the peer leads and wrote before was acknowledged by every copy in sync. Milliseconds of a version. */
+  readonly watermarkMs: number;
+}
+
+export interface Collected {
+  /** Item records (src/protocol/spec.ts). */
+  readonly bytes: Buffer;
+  readonly items: number;
+  /** Where to go on; 0: the segment is done. */
+  readonly next: number;
+}
 
 /** Bits of `Output.flags` after an execute. */
 export const OutputFlag = {
@@ -57,11 +124,17 @@ export const OutputFlag = {
   CONTROL: 2,
   /** The peer broke the protocol: write the output, then close the connection. */
   CLOSE: 4,
+  /** Other connections have output: fetch it with nextOutput(). */
+  OTHERS: 8,
+  /** The peer is in a newer epoch (flags[2]). Its frames are held until that is installed: then execute(connection, 0). */
+  BEHIND: 16,
 } as const;
 
 /** A frame that JavaScript answers: hello, topology, subscribe, stats. Buffers are copies. */
 export interface ControlFrame {
   readonly connection: number;
+  /** Of the peer whose connection it is; 0: a client's, or a connection without a hello. */
+  readonly nodeNumber: number;
   readonly requestId: number;
   readonly opcode: number;
   readonly flags: number;
@@ -115,8 +188,11 @@ export interface NativeWorker {
   readonly outputBytesMin: number;
   /** A new connection; nothing but HELLO is accepted on it until greet(). */
   connect(): number;
-  /** The hello was accepted. Then call execute(connection, 0): frames may have come behind it, and wait. */
-  greet(connection: number, role: number): void;
+  /**
+   * The hello was accepted. Then call execute(connection, 0): frames may have come behind it, and wait.
+   * @param nodeNumber of a peer
+   */
+  greet(connection: number, role: number, nodeNumber?: number): void;
   disconnect(connection: number): void;
   /**
    * Takes the first `bytes` bytes of the input buffer as the next bytes of the connection, runs every complete frame,
@@ -130,10 +206,73 @@ export interface NativeWorker {
    */
   send(descriptor: number, bytes: number): number;
   takeControl(): ControlFrame[];
+  /**
+   * A connection that this node opened, greeted by a peer, becomes this worker's link to it: what the leader of a slot
+   * writes goes there, and what comes are answers. The link ends with disconnect(). A second link to the same node is an
+   * error. @throws RangeError
+   */
+  linkUp(connection: number, nodeNumber: number): void;
+  /** A request of JavaScript's own on a link. Its answer comes by takeAnswers(). The frame's id is filled in. */
+  request(connection: number, frame: Buffer): number;
+  /** Answers to request(), CONTROL says that there are some. Copies. `status` is 0xff when the link was lost. */
+  takeAnswers(): LinkAnswer[];
+  /**
+   * Puts what a connection is owed into the output buffer: returns its number and writes the bytes' count to flags[1].
+   * -1 when nobody is owed anything. Answers to earlier requests, replication frames, acknowledgements.
+   */
+  nextOutput(): number;
+
+  // What follows takes segment locks one after the other; microseconds to some milliseconds.
+
+  /** Puts an epoch in place. False: this one, or a newer one, stands already. */
+  install(installation: Installation): boolean;
+  /** State of every slot. */
+  states(): Uint8Array;
+  /** SlotFlag bits of every slot. */
+  slotFlags(): Uint8Array;
+  peerBits(nodeNumber: number): PeerBits;
+  peerNews(nodeNumber: number): PeerNews;
+  /** Notes a peer's heartbeat. */
+  heard(nodeNumber: number, watermarkMs: number): void;
+  /** Everything this node leads and wrote before is acknowledged by every copy in sync. Milliseconds of a version. */
+  watermarkMs(): number;
+  /** Slots led by that node: REPLICA gets DETACHED. Nothing else is touched. */
+  detach(nodeNumber: number): void;
+  /**
+   * Items of a segment's slots (bit i of `mask`: its i-th slot) written at `sinceMs` or later, tombstones included, from
+   * `cursor` (0 to begin) on, until `bytesMax` or a few hundred homes are reached.
+   */
+  collect(segment: number, mask: number, cursor: number, sinceMs: number, bytesMax: number): Collected;
+  /** Takes note that what is missed by a peer in these slots is about to be sent: clears missed and whole. */
+  beginCatchUp(nodeNumber: number, slots: SlotBits): void;
+  /** What was begun could not be finished: it is missed again, from `sinceMs` on. */
+  failCatchUp(nodeNumber: number, slots: SlotBits, sinceMs: number): void;
+  /** Of these slots, those that this node leads and of which the peer misses nothing become synced, and are returned. */
+  declareSynced(nodeNumber: number, slots: SlotBits): SlotBits;
+  /** The other end of it: JOINING becomes REPLICA where `leader` leads and `epoch` stands; those are returned. */
+  acceptSynced(leader: number, epoch: number, slots: SlotBits): SlotBits;
+  /** TAKING_OVER becomes PRIMARY with these flags, in the slots that are still in `epoch`. */
+  finishTakeOver(epoch: number, slots: SlotBits, flags: number): void;
+  /** Clears MERGING or POSSIBLE_LOSS. */
+  clearFlags(slots: SlotBits, flags: number): void;
+  /** Removes all items of slots in which this node has no part; others are left alone. */
+  drop(slots: SlotBits): void;
+  digest(slot: number): { readonly sum: bigint; readonly items: number };
+  /** Whether this is the live worker with the lowest place, which does the node's background work. */
+  isSteward(): boolean;
+
   /** Background work, bounded to about a millisecond: expiry, eviction ahead of need, learning. Call every 100 ms or so. */
   tick(): void;
   /** Gives the place back. Open regions are sealed. */
   close(): void;
+}
+
+export interface LinkAnswer {
+  readonly connection: number;
+  readonly requestId: number;
+  readonly status: number;
+  readonly extras: Buffer;
+  readonly value: Buffer;
 }
 
 export interface NativeArena {
@@ -147,9 +286,19 @@ export interface NativeArena {
   worker(): NativeWorker;
   /** Declares the process `pid` dead: its locks are scrubbed, its regions sealed. Returns the places freed. */
   reap(pid: number): number;
-  /** Puts every slot's state word in place, segment by segment under the locks. `states` has SLOTS entries of SlotState. */
-  install(epoch: number, states: Uint8Array): void;
+  /** Slots of this memory, and slots of a segment: 16,384 and 16 in production. */
+  readonly slots: number;
+  readonly slotsPerSegment: number;
+  /** Puts an epoch in place, segment by segment under the locks. False: this one, or a newer one, stands already. */
+  install(installation: Installation): boolean;
+  /**
+   * A process took up a memory that an earlier one left. What it led it leads again if nothing can have been lost, else it
+   * takes over; its copies are JOINING.
+   */
+  resume(isWhole: boolean): void;
   epoch(): number;
+  /** Writes are refused (NOT_READY) from this moment on the monotonic clock; 0: never. */
+  setFence(deadlineMs: number): void;
   stats(): NativeStats;
   /** Items per slot, SLOTS entries. */
   slotItems(): Uint32Array;

@@ -18,7 +18,7 @@ import { type FSWatcher, watch as watchFolder } from 'node:fs';
 import { link, mkdir, open, readdir, readFile, realpath, unlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import type { RecordKey, Registry, RegistryRecord, RegistryWatch } from '../../cluster/index.js';
+import type { Lease, RecordKey, Registry, RegistryRecord, RegistryWatch } from '../../cluster/index.js';
 
 /** Versions kept beside the first: enough that a reader between listing and opening seldom finds its file gone. */
 const VERSIONS_KEPT = 8;
@@ -127,6 +127,10 @@ export class DirectoryRegistry implements Registry {
     server.unref();
     this.#nameLock = server;
     return true;
+  }
+
+  openLease(): Promise<Lease> {
+    return Promise.reject(new Error('leases are not offered yet'));
   }
 
   async close(): Promise<void> {
