@@ -10,7 +10,7 @@ import { statSync, unlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { connect, createServer } from 'node:net';
 import { Henge } from '../client/index.js';
-import { installationOf, type Registry, type TopologyView } from '../cluster/index.js';
+import { aliveKey, installationOf, type Registry, type TopologyView } from '../cluster/index.js';
 import { loadAddon, type NativeArena } from '../store/index.js';
 import { type Config, ConfigError, type LoadedConfig } from './config.js';
 import type { NodeState } from './http/node-state.js';
@@ -18,9 +18,12 @@ import { HttpServer } from './http/server.js';
 import type { Logger } from './log.js';
 import { Membership } from './membership.js';
 import { Metrics, type NodeFigures } from './metrics.js';
-import { DirectoryRegistry } from './registry/directory.js';
+import { openRegistry } from './registry/index.js';
 import { Supervisor } from './supervisor.js';
 import { formatHostPort } from './units.js';
+
+/** A node whose primary process was not heard of for so long counts as gone. */
+const LEASE_TTL_MS = 3_000;
 
 export class Daemon implements NodeState {
   readonly #config: Config;
@@ -68,8 +71,10 @@ export class Daemon implements NodeState {
   /** Starts a node and resolves when it serves. Throws ConfigError, or what the system refused. */
   static async start({ config }: LoadedConfig, log: Logger): Promise<Daemon> {
     await refuseTakenAddress(config);
-    const registry = await DirectoryRegistry.open(config.registry.slice('dir:'.length));
-    if (!(await registry.hold(config.name))) {
+    const registry = await openRegistry(config.registry);
+    const lease = await registry.openLease(LEASE_TTL_MS);
+    const alive = { name: config.name, incarnation: '', epoch: 0, syncedEpoch: 0 };
+    if (!(await lease.hold(aliveKey(config.name), alive))) {
       throw new ConfigError(`node ${config.name} of the cluster in ${registry.location} runs already`);
     }
     const membership = await Membership.join(registry, config);

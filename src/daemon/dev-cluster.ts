@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { type MemberRecord, memberKey, TopologyRecord } from '../cluster/index.js';
 import { type Config, loadConfig } from './config.js';
 import { configRecordOf } from './membership.js';
-import { DirectoryRegistry } from './registry/directory.js';
+import { openRegistry } from './registry/index.js';
 import { formatHostPort, type HostPort } from './units.js';
 
 /** A node that is not ready by then will not be: memory is filled with pages, processes start. */
@@ -128,7 +128,7 @@ async function writeRecords(
   secretFile: string,
   extra: readonly string[],
 ): Promise<void> {
-  const registry = await DirectoryRegistry.open(folder);
+  const registry = await openRegistry(`dir:${folder}`);
   const config = configOf(secretFile, extra);
   await registry.put('config', configRecordOf(config), 0);
   const base = plans.map(({ name, number }) => ({ name, number, zone: config.zone, weight: config.weight }));
