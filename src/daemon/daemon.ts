@@ -18,6 +18,7 @@ import { HttpServer } from './http/server.js';
 import type { Logger } from './log.js';
 import { Membership } from './membership.js';
 import { Metrics, type NodeFigures } from './metrics.js';
+import { readSecret } from './peer-secret.js';
 import { openRegistry } from './registry/index.js';
 import { Supervisor } from './supervisor.js';
 import { formatHostPort } from './units.js';
@@ -64,6 +65,8 @@ export class Daemon implements NodeState {
         slots: this.#slots,
         logLevel: parts.config.logLevel,
         topology: parts.membership.view,
+        onPartition: 'serve',
+        secret: readSecret(parts.config.secretFile),
       },
     });
   }

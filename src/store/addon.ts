@@ -63,7 +63,11 @@ export type SlotState = (typeof SlotState)[keyof typeof SlotState];
 export const SlotFlag = {
   /** Acknowledged writes may be missing: too few copies could be asked when it was taken over. */
   POSSIBLE_LOSS: 1,
-  /** A REPLICA whose primary is not heard any more: good for degraded reads and for promotion, not for `nearest`. */
+  /**
+   * A REPLICA whose primary is not heard any more: good for degraded reads and for promotion, not for `nearest`. Of a slot
+   * that is TAKING_OVER, JOINING or NONE: it was in sync, or led, when the leader before ended, so it holds all that was
+   * acknowledged until then; gone with the next change of leader, with a missed epoch, and with the memory.
+   */
   DETACHED: 2,
   /** Taken over, but what was merged is not on a majority yet: no quorum level (clusters of four copies and more). */
   MERGING: 4,
@@ -234,8 +238,16 @@ export interface NativeWorker {
   peerNews(nodeNumber: number): PeerNews;
   /** Notes a peer's heartbeat. */
   heard(nodeNumber: number, watermarkMs: number): void;
-  /** Everything this node leads and wrote before is acknowledged by every copy in sync. Milliseconds of a version. */
-  watermarkMs(): number;
+  /**
+   * The memory that a peer has now. If it is another one than when they last met, the peer lacks everything, and that is
+   * noted; true then.
+   */
+  meet(nodeNumber: number, incarnation: string): boolean;
+  /**
+   * Everything this node leads and wrote before is acknowledged by that node, as far as it may believe that it is in sync.
+   * Milliseconds of a version.
+   */
+  watermarkMs(nodeNumber: number): number;
   /** Slots led by that node: REPLICA gets DETACHED. Nothing else is touched. */
   detach(nodeNumber: number): void;
   /**
@@ -243,13 +255,19 @@ export interface NativeWorker {
    * `cursor` (0 to begin) on, until `bytesMax` or a few hundred homes are reached.
    */
   collect(segment: number, mask: number, cursor: number, sinceMs: number, bytesMax: number): Collected;
-  /** Takes note that what is missed by a peer in these slots is about to be sent: clears missed and whole. */
+  /**
+   * Takes note that what is missed by a peer in these slots is about to be sent: clears missed and whole. Should this worker
+   * die before it says how that ended, it is missed again.
+   */
   beginCatchUp(nodeNumber: number, slots: SlotBits): void;
   /** What was begun could not be finished: it is missed again, from `sinceMs` on. */
   failCatchUp(nodeNumber: number, slots: SlotBits, sinceMs: number): void;
   /** Of these slots, those that this node leads and of which the peer misses nothing become synced, and are returned. */
   declareSynced(nodeNumber: number, slots: SlotBits): SlotBits;
-  /** The other end of it: JOINING becomes REPLICA where `leader` leads and `epoch` stands; those are returned. */
+  /**
+   * The other end of it: JOINING becomes REPLICA, and REPLICA is no longer DETACHED, where `leader` leads and `epoch`
+   * stands; those are returned.
+   */
   acceptSynced(leader: number, epoch: number, slots: SlotBits): SlotBits;
   /** TAKING_OVER becomes PRIMARY with these flags, in the slots that are still in `epoch`. */
   finishTakeOver(epoch: number, slots: SlotBits, flags: number): void;
@@ -299,6 +317,8 @@ export interface NativeArena {
   epoch(): number;
   /** Writes are refused (NOT_READY) from this moment on the monotonic clock; 0: never. */
   setFence(deadlineMs: number): void;
+  /** Whether that moment has passed. */
+  isFenced(): boolean;
   stats(): NativeStats;
   /** Items per slot, SLOTS entries. */
   slotItems(): Uint32Array;
