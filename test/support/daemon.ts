@@ -62,6 +62,8 @@ export class TestDaemon implements AsyncDisposable {
     const child = spawn(process.execPath, [MAIN, 'serve', `--registry=dir:${folder}/registry`, ...usual, ...words], {
       env: withoutHenge(),
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+      // A group of its own: workers outlive a daemon that is killed alone.
+      detached: true,
     });
     const daemon = new TestDaemon(child);
     const isReady = await Promise.race([once(child, 'message').then(() => true), daemon.ended.then(() => false)]);
@@ -103,8 +105,18 @@ export class TestDaemon implements AsyncDisposable {
     this.child.kill(signal);
   }
 
+  /** SIGKILL of the daemon and all its workers. */
+  killAll(): void {
+    try {
+      process.kill(-(this.child.pid ?? 0), 'SIGKILL');
+    } catch (error) {
+      // All ended by themselves.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL');
+    this.killAll();
     await this.ended;
   }
 

@@ -2,7 +2,7 @@
  * All that the control plane may ask of the world. Nothing here is a promise: what takes time calls back, once, later, so
  * that the same code runs in a daemon (daemon/control-env.ts) and on the virtual time of a simulator.
  */
-import type { AliveRecord, CoordinatorRecord, MemberRecord, TopologyView } from '../records.js';
+import type { MemberRecord, TopologyView } from '../records.js';
 import type { Guard, RecordKey, RegistryRecord } from '../registry.js';
 
 /** `unknown`: the registry did not answer, and may have done it all the same. */
@@ -24,7 +24,11 @@ export type ProbeResult = ProbeAnswer | 'refused' | 'silent';
 
 export interface ControlLease {
   /** As `Lease.hold`; undefined when the registry did not answer. */
-  hold(key: RecordKey, value: AliveRecord | CoordinatorRecord, done: (isHeld: boolean | undefined) => void): void;
+  hold(
+    key: RecordKey,
+    value: { readonly name: string; readonly incarnation?: string },
+    done: (isHeld: boolean | undefined) => void,
+  ): void;
   heldRevision(key: RecordKey): number | undefined;
   readonly validUntilMs: number;
   close(done: () => void): void;

@@ -18,8 +18,6 @@ const PROBE_PAUSE_MS = 100;
 const ADOPT_MS_MAX = 2_000;
 /** For how long a round of probes is worth something, and so how often those in doubt are asked. */
 export const ROUND_FRESH_MS = 500;
-/** Leases' lives for which a node that knows of nobody yet holds its judgement of those it never saw. */
-const PATIENCE_LIVES = 2;
 
 /** `unfit`: silent, fenced, in an old epoch, or with another memory than the one that was known. */
 export type Fitness = 'fit' | 'unfit' | 'refused';
@@ -42,14 +40,12 @@ export class Leases {
   readonly alive = new Map<string, AliveRecord>();
   /** When a lease was last seen to begin or to lapse. */
   changedAtMs: number;
-  readonly #ttlMs: number;
   readonly #lapsedAtMs = new Map<string, number>();
   /** Of those that are gone: the memory that was known last. */
   readonly #incarnations = new Map<string, string>();
   #resetAtMs: number;
 
-  constructor(ttlMs: number, nowMs: number) {
-    this.#ttlMs = ttlMs;
+  constructor(nowMs: number) {
     this.changedAtMs = nowMs;
     this.#resetAtMs = nowMs;
   }
@@ -73,10 +69,13 @@ export class Leases {
     this.#lapsedAtMs.set(name, nowMs);
   }
 
-  /** Since when a member may be judged for having no lease; undefined when it has one, or must be given more time. */
-  lapsedAtMs(name: string, nowMs: number): number | undefined {
+  /**
+   * Since when a member may be judged for having no lease; undefined when it has one, or must be given more time.
+   * @param patienceMs for one that was never seen since the beginning, or the last reset
+   */
+  lapsedAtMs(name: string, nowMs: number, patienceMs: number): number | undefined {
     if (this.alive.has(name)) return undefined;
-    const patientUntilMs = this.#resetAtMs + PATIENCE_LIVES * this.#ttlMs;
+    const patientUntilMs = this.#resetAtMs + patienceMs;
     return this.#lapsedAtMs.get(name) ?? (nowMs >= patientUntilMs ? patientUntilMs : undefined);
   }
 

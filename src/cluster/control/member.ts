@@ -3,9 +3,10 @@
  *
  * A lease that is lost is opened anew, for ever: whether the node goes on serving meanwhile is the cluster's choice
  * (`serve` or `fence`). With `fence` the store takes no writes from shortly before the moment at which the lease can have
- * ended elsewhere, and that moment moves on with each keep-alive.
+ * ended elsewhere, and that moment moves on with each keep-alive. Before others can see the node live it takes none.
  */
 import { type AliveRecord, aliveKey } from '../records.js';
+import type { ClusterReport } from '../worker/index.js';
 import type { ControlEnv, ControlLease } from './env.js';
 
 /** Between attempts at what the registry did not give. */
@@ -22,18 +23,12 @@ export interface MemberOptions {
   readonly onLease: (stands: boolean) => void;
 }
 
-/** What the workers say of the node's copies. */
-export interface StoreReport {
-  readonly epoch: number;
-  readonly syncedEpoch: number;
-  readonly possibleLossSlots: number;
-}
-
 export class Member {
   readonly #env: ControlEnv;
   readonly #options: MemberOptions;
-  #report: StoreReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0 };
+  #report: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0 };
   #lease: ControlLease | undefined;
+  #hasBegun = false;
   #isOpening = false;
   #isHolding = false;
   #isClosed = false;
@@ -58,10 +53,12 @@ export class Member {
     return this.#lease?.heldRevision('coordinator');
   }
 
-  /** Takes a lease that was opened before, with the node's name held under it. */
-  begin(lease: ControlLease, told: AliveRecord): void {
-    this.#lease = lease;
-    this.#told = JSON.stringify(told);
+  /** Until then nothing is asked of the registry. `opened`: a lease with the node's name held under it. */
+  begin(opened?: { readonly lease: ControlLease; readonly told: AliveRecord }): void {
+    this.#hasBegun = true;
+    if (opened === undefined) return;
+    this.#lease = opened.lease;
+    this.#told = JSON.stringify(opened.told);
     this.#options.onLease(true);
   }
 
@@ -76,7 +73,7 @@ export class Member {
   };
 
   /** What the alive record is to say. */
-  report(report: StoreReport): void {
+  report(report: ClusterReport): void {
     this.#report = report;
     this.step();
   }
@@ -94,7 +91,7 @@ export class Member {
 
   /** Does what is due; called at every tick and whenever something changed. */
   step(): void {
-    if (this.#isClosed) return;
+    if (!this.#hasBegun || this.#isClosed) return;
     this.#moveFence();
     if (this.#env.monoMs() < this.#retryAtMs) return;
     if (this.#lease === undefined) this.#open();
@@ -110,7 +107,7 @@ export class Member {
 
   #moveFence(): void {
     const { isFencing, ttlMs } = this.#options;
-    if (isFencing && this.#lease) this.#env.setFence(this.#lease.validUntilMs - ttlMs * FENCE_MARGIN);
+    if (isFencing && this.#lease && this.isListed) this.#env.setFence(this.#lease.validUntilMs - ttlMs * FENCE_MARGIN);
   }
 
   #open(): void {

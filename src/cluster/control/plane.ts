@@ -18,11 +18,14 @@ import {
   topologyView,
 } from '../records.js';
 import type { RecordKey, RegistryAbsence, RegistryRecord } from '../registry.js';
+import type { ClusterReport } from '../worker/index.js';
 import { decide, type Known } from './coordinator.js';
 import type { ControlEnv, ControlLease, PutOutcome, Timer } from './env.js';
 import { type Expectation, Leases, Prober } from './failure.js';
-import { Member, type StoreReport } from './member.js';
+import { Member } from './member.js';
 
+/** Leases' lives for which those are not judged whom this node has not seen yet; members that never started get the grace. */
+const PATIENCE_LIVES = 2;
 /** How often what is due by time is looked for. */
 const TICK_MS = 100;
 
@@ -61,15 +64,15 @@ export class ControlPlane {
     this.#options = options;
     this.#topology = topology;
     this.#epochSinceMs = env.monoMs();
-    this.#leases = new Leases(options.ttlMs, env.monoMs());
+    this.#leases = new Leases(env.monoMs());
     this.#prober = new Prober(env);
     this.#member = new Member(env, { ...options, onLease: (stands) => this.#onLease(stands) });
     this.#noteAway(topology.value.current);
   }
 
-  /** Begins to act; records may have been told before. `lease`: one that was opened before, with the name held under it. */
-  start(lease?: ControlLease, told?: AliveRecord): void {
-    if (lease !== undefined && told !== undefined) this.#member.begin(lease, told);
+  /** Begins to act; records may have been told before. `opened`: a lease with `told`, this node's record, held under it. */
+  start(opened?: { readonly lease: ControlLease; readonly told: AliveRecord }): void {
+    this.#member.begin(opened);
     this.#shownView = JSON.stringify(this.view);
     this.#tick();
   }
@@ -87,6 +90,11 @@ export class ControlPlane {
     return this.#peerView !== undefined && this.#peerView.epoch > view.epoch ? this.#peerView : view;
   }
 
+  /** What others are to be told of this node. */
+  get aliveRecord(): AliveRecord {
+    return this.#member.aliveRecord();
+  }
+
   get isCoordinator(): boolean {
     return this.#member.coordinatorRevision !== undefined;
   }
@@ -94,7 +102,7 @@ export class ControlPlane {
   /** The lease that was handed to start() is lost. */
   readonly onLeaseLost = (): void => this.#member.onLost();
 
-  onReport(report: StoreReport): void {
+  onReport(report: ClusterReport): void {
     this.#member.report(report);
   }
 
@@ -187,7 +195,8 @@ export class ControlPlane {
   #known(nowMs: number): Known {
     const { name: self, rf, isFencing, ttlMs, graceMs } = this.#options;
     const lapsed = this.#topology.value.current.base.flatMap(({ name }) => {
-      const sinceMs = this.#leases.lapsedAtMs(name, nowMs);
+      const isExpected = (this.#members.get(name)?.value.incarnation ?? '') === '';
+      const sinceMs = this.#leases.lapsedAtMs(name, nowMs, isExpected ? graceMs : PATIENCE_LIVES * ttlMs);
       return sinceMs === undefined ? [] : [[name, sinceMs] as const];
     });
     return {
