@@ -24,6 +24,11 @@ export interface ArenaOptions {
   readonly geometry?: Partial<ArenaGeometry>;
   readonly clock?: 'system' | 'manual';
   readonly seed?: bigint;
+  /**
+   * Of a replicated arena: what its hashes are keyed with, the same on all nodes of a cluster, since deletions travel as
+   * hashes. Secret, or else keys can be chosen that collide.
+   */
+  readonly hashSeed?: bigint;
 }
 
 export interface ArenaGeometry {
@@ -63,7 +68,10 @@ export type SlotState = (typeof SlotState)[keyof typeof SlotState];
 export const SlotFlag = {
   /** Acknowledged writes may be missing: too few copies could be asked when it was taken over. */
   POSSIBLE_LOSS: 1,
-  /** A REPLICA whose primary is not heard any more: good for degraded reads and for promotion, not for `nearest`. */
+  /**
+   * A REPLICA whose primary is not heard any more: good for degraded reads and for promotion, not for `nearest`. Of a slot
+   * that is TAKING_OVER: it was a REPLICA before.
+   */
   DETACHED: 2,
   /** Taken over, but what was merged is not on a majority yet: no quorum level (clusters of four copies and more). */
   MERGING: 4,
@@ -97,14 +105,14 @@ export interface PeerBits {
   readonly whole: SlotBits;
   /** It was told that it is in sync. */
   readonly synced: SlotBits;
-  /** Nothing older than this is missed: milliseconds of a version; Infinity when nothing is. */
+  /** Nothing older than this is missed: milliseconds of a version, 2^48 - 1 when nothing is. */
   readonly sinceMs: number;
 }
 
 export interface PeerNews {
   /** On the monotonic clock; 0: never. */
   readonly heardAtMs: number;
-  /** All that the peer leads and wrote before was acknowledged by every copy in sync. Milliseconds of a version. */
+  /** All that the peer leads and wrote before is here, in slots for which this node was in sync. Milliseconds of a version. */
   readonly watermarkMs: number;
 }
 
@@ -168,6 +176,8 @@ export interface NativeStats {
   readonly moved: number;
   readonly outOfMemory: number;
   readonly protocolErrors: number;
+  /** Items of other nodes whose versions were too far ahead of this node's clock. */
+  readonly clockRefusals: number;
   readonly framesIn: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
@@ -234,8 +244,12 @@ export interface NativeWorker {
   peerNews(nodeNumber: number): PeerNews;
   /** Notes a peer's heartbeat. */
   heard(nodeNumber: number, watermarkMs: number): void;
-  /** Everything this node leads and wrote before is acknowledged by every copy in sync. Milliseconds of a version. */
-  watermarkMs(): number;
+  /**
+   * Everything this node leads and wrote before is had by `nodeNumber`, in the slots for which it may think itself in
+   * sync; 0: by every node. Milliseconds of a version. Each peer is told its own: what one of them misses must not pass
+   * for acknowledged with it because another one has it.
+   */
+  watermarkMs(nodeNumber: number): number;
   /** Slots led by that node: REPLICA gets DETACHED. Nothing else is touched. */
   detach(nodeNumber: number): void;
   /**
