@@ -24,6 +24,11 @@ export interface ArenaOptions {
   readonly geometry?: Partial<ArenaGeometry>;
   readonly clock?: 'system' | 'manual';
   readonly seed?: bigint;
+  /**
+   * Of a replicated arena: what its hashes are keyed with, the same on all nodes of a cluster, since deletions travel as
+   * hashes. Secret, or else keys can be chosen that collide.
+   */
+  readonly hashSeed?: bigint;
 }
 
 export interface ArenaGeometry {
@@ -101,14 +106,14 @@ export interface PeerBits {
   readonly whole: SlotBits;
   /** It was told that it is in sync. */
   readonly synced: SlotBits;
-  /** Nothing older than this is missed: milliseconds of a version; Infinity when nothing is. */
+  /** Nothing older than this is missed: milliseconds of a version, 2^48 - 1 when nothing is. */
   readonly sinceMs: number;
 }
 
 export interface PeerNews {
   /** On the monotonic clock; 0: never. */
   readonly heardAtMs: number;
-  /** All that the peer leads and wrote before was acknowledged by every copy in sync. Milliseconds of a version. */
+  /** All that the peer leads and wrote before is here, in slots for which this node was in sync. Milliseconds of a version. */
   readonly watermarkMs: number;
 }
 
@@ -172,6 +177,8 @@ export interface NativeStats {
   readonly moved: number;
   readonly outOfMemory: number;
   readonly protocolErrors: number;
+  /** Items of other nodes whose versions were too far ahead of this node's clock. */
+  readonly clockRefusals: number;
   readonly framesIn: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
