@@ -24,6 +24,11 @@ export interface ArenaOptions {
   readonly geometry?: Partial<ArenaGeometry>;
   readonly clock?: 'system' | 'manual';
   readonly seed?: bigint;
+  /**
+   * Of a replicated arena: what its hashes are keyed with, the same on all nodes of a cluster, since deletions travel as
+   * hashes. Secret, or else keys can be chosen that collide.
+   */
+  readonly hashSeed?: bigint;
 }
 
 export interface ArenaGeometry {

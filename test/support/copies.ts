@@ -20,7 +20,14 @@ import {
   responseFrame,
   Status,
 } from '../../src/protocol/index.js';
-import { loadAddon, type NativeArena, type NativeWorker, OutputFlag } from '../../src/store/index.js';
+import {
+  type Installation,
+  loadAddon,
+  type NativeArena,
+  type NativeWorker,
+  OutputFlag,
+  ROW_MAX,
+} from '../../src/store/index.js';
 
 export const SLOTS = 64;
 const SLOTS_PER_SEGMENT = 4;
@@ -50,6 +57,7 @@ export class Copies {
   readonly onPartition: 'serve' | 'fence';
   /** Pairs of node numbers, in both orders, between which nothing can be dialled. */
   readonly #cut = new Set<string>();
+  #installation: Installation | undefined;
   #work: (() => void)[] = [];
   #random = 1;
 
@@ -129,9 +137,15 @@ export class Copies {
     }
   }
 
-  /** Number of the node that leads a key. */
+  /** Numbers of the nodes in a key's row, the leader first. */
+  rowOf(key: string): number[] {
+    if (this.#installation?.epoch !== this.view.epoch) this.#installation = installationOf(this.view, false, SLOTS);
+    const at = (addon.slotOf(Buffer.from(key)) % SLOTS) * ROW_MAX;
+    return [...this.#installation.rows.subarray(at, at + ROW_MAX)].filter((number) => number !== 0);
+  }
+
   leaderOf(key: string): number {
-    return installationOf(this.view, false, SLOTS).rows[addonSlotOf(key) * 10] as number;
+    return this.rowOf(key)[0] as number;
   }
 
   /** A request to a node, and its answer; undefined while there is none. */
@@ -199,8 +213,6 @@ export interface CopiesOptions {
   readonly onPartition?: 'serve' | 'fence';
   readonly workers?: number;
 }
-
-const addonSlotOf = (key: string): number => addon.slotOf(Buffer.from(key)) % SLOTS;
 
 export class CopyNode {
   readonly arena: NativeArena;
