@@ -5,7 +5,7 @@
  * It takes everything it must know from its environment (messages.ts) and never asks the registry. Signals are the
  * primary process's business: a Ctrl-C reaches the whole process group, and the order of ending must be kept.
  *
- * If the primary process dies the worker is an *orphan*: it serves on, hears of new epochs from other nodes, and ends when it
+ * If the primary process of a node that served dies, the worker is an *orphan*: it serves on, hears of new epochs from other nodes, and ends when it
  * is told to (SIGUSR2, by a daemon that took over, SIGTERM) or when no daemon came for ten minutes.
  */
 import cluster from 'node:cluster';
@@ -68,14 +68,17 @@ async function serve(): Promise<void> {
   core.adopt(boot.topology);
 
   const drain = once(() => void plane.drain().then(() => process.exit(0), fail));
+  let isEstablished = false;
   process.on('message', (message: ToWorker) => {
     if (message.kind === 'topology') {
+      isEstablished = true;
       if (core.adopt(message.topology)) show(message.topology);
     } else if (message.kind === 'log-level') log.level = message.level;
     else drain();
   });
   process.on('SIGUSR2', drain);
-  cluster.worker?.on('disconnect', () => becomeOrphan(drain));
+  // A node whose start failed is given up at once.
+  cluster.worker?.on('disconnect', () => isEstablished && becomeOrphan(drain));
 
   const server = plane.server();
   const fd = addon.listenTcp(boot.listen.host, boot.listen.port, BACKLOG);

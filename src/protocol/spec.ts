@@ -90,17 +90,19 @@ export const Opcode = {
    * EXISTS it has a newer one, which is in the value as an item record; STALE.
    */
   QUERY: 0x42,
-  /** Extras: u32 epoch, u8 fenced, u8 x 3 zero, u64 wall ms, u64 watermark ms. Key: incarnation. Answer: nothing. */
+  /**
+   * Extras: u32 epoch, u8 fenced, u8 x 3 zero, u64 wall ms, u64 watermark ms. Key: incarnation. Answer: extras u32 epoch,
+   * u8 lacks being declared in sync, u8 x 3 zero; value: incarnation.
+   */
   HEARTBEAT: 0x43,
   /** "You are in sync." Extras: u32 epoch. Value: bitmap of slots. Answer's value: bitmap of those now in sync. */
   SYNCED: 0x44,
   /**
-   * "Send me what you have." Extras: u32 epoch, u32 stream, u64 since ms. Value: bitmap of slots. ITEMS follow on the
-   * asked node's own link, then a PULLED with the same stream. Answer: OK begun, STALE, BUSY.
+   * "Send me what you have." Extras: u32 epoch, u16 number of the slots' leader before (0 not known), u16 zero, u64 since
+   * ms. Value: bitmap of slots. ITEMS come on the asked node's own link; when all were applied there is the answer: extras
+   * u64 watermark known of the leader before; value: bitmap of the slots for which the asked node was in sync. STALE, BUSY.
    */
   PULL: 0x45,
-  /** Extras: u32 epoch, u32 stream, u32 items. Value: bitmap of the slots for which the sender was in sync. */
-  PULLED: 0x46,
   /** Answer's value: JSON { name, incarnation, epoch, isFenced }. Runs in a worker: it answers for the data path. */
   PROBE: 0x47,
   /** Extras: u32 epoch. Value: u16 slots. Answer's value: u64 sum, u32 items for each. */
