@@ -16,6 +16,10 @@ export const NodeName = z
 /** What holds for the whole cluster; written by the first node. A node whose flags differ refuses to start. */
 export const ConfigRecord = z.object({
   rf: z.int().min(1),
+  /** Whether a node that is cut off from the registry goes on, or stops writing before its lease can have ended. */
+  onPartition: z.enum(['serve', 'fence']).default('serve'),
+  /** Who judges another's lease must know how long it is. */
+  leaseTtlMs: z.int().min(1).default(3_000),
   valueBytesMax: z.int().min(1),
   /** First half of the secret's SHA-256 in hex; empty when the cluster has no secret. */
   secretFingerprint: z.string(),

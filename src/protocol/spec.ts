@@ -90,17 +90,19 @@ export const Opcode = {
    * EXISTS it has a newer one, which is in the value as an item record; STALE.
    */
   QUERY: 0x42,
-  /** Extras: u32 epoch, u8 fenced, u8 x 3 zero, u64 wall ms, u64 watermark ms. Key: incarnation. Answer: nothing. */
+  /**
+   * Extras: u32 epoch, u8 fenced, u8 x 3 zero, u64 wall ms, u64 watermark ms. Key: incarnation. Answer: extras u32 epoch,
+   * u8 lacks being declared in sync, u8 x 3 zero; value: incarnation.
+   */
   HEARTBEAT: 0x43,
   /** "You are in sync." Extras: u32 epoch. Value: bitmap of slots. Answer's value: bitmap of those now in sync. */
   SYNCED: 0x44,
   /**
-   * "Send me what you have." Extras: u32 epoch, u32 stream, u64 since ms. Value: bitmap of slots. ITEMS follow on the
-   * asked node's own link, then a PULLED with the same stream. Answer: OK begun, STALE, BUSY.
+   * "Send me what you have." Extras: u32 epoch, u16 number of the slots' leader before (0 not known), u16 zero, u64 since
+   * ms. Value: bitmap of slots. ITEMS come on the asked node's own link; when all were applied there is the answer: extras
+   * u64 watermark known of the leader before; value: bitmap of the slots for which the asked node was in sync. STALE, BUSY.
    */
   PULL: 0x45,
-  /** Extras: u32 epoch, u32 stream, u32 items. Value: bitmap of the slots for which the sender was in sync. */
-  PULLED: 0x46,
   /** Answer's value: JSON { name, incarnation, epoch, isFenced }. Runs in a worker: it answers for the data path. */
   PROBE: 0x47,
   /** Extras: u32 epoch. Value: u16 slots. Answer's value: u64 sum, u32 items for each. */
@@ -215,14 +217,22 @@ export const HELLO_ANSWER_BYTES = 16;
 export const Role = { CLIENT: 0, PEER: 1 } as const;
 
 /**
- * Of REPLICATE: u32 epoch (of the sender and of the stamp), u16 slot, u8 kind, u8 zero, u64 time and u16 node of the
- * version, u16 heat, u64 expiry (ms since 1970, 0 never), u64 hash (tombstones: the key's; else 0). Kind EXPIRY has no
- * value, and behind these the 16 bytes of the version it is based on.
+ * Of REPLICATE: u32 epoch of the sender, u16 slot, u8 kind, u8 zero, u64 time, u32 epoch and u16 node of the version, u16
+ * heat, u64 expiry (ms since 1970, 0 never), u64 hash (tombstones: the key's; else 0). Kind EXPIRY has no value, and
+ * behind these the 16 bytes of the version it is based on. An item sent again keeps the epoch it was stamped in.
  */
-export const REPLICATE_BYTES = 36;
-export const ItemKind = { ITEM: 0, TOMBSTONE: 1, EXPIRY: 2 } as const;
+export const REPLICATE_BYTES = 40;
+export const ItemKind = {
+  ITEM: 0,
+  TOMBSTONE: 1,
+  EXPIRY: 2,
+  /** In records: of the slot everything up to this version may have been forgotten; what the receiver has of it goes. */
+  FLOOR: 3,
+  /** In records: the key with this hash had this version, and was evicted or expired. */
+  GHOST: 4,
+} as const;
 /**
- * An item record in ITEMS and QUERY: u32 length of all, u8 kind (ITEM, TOMBSTONE), u8 encoding, u16 slot, u64 time,
+ * An item record in ITEMS and QUERY: u32 length of all, u8 kind (all but EXPIRY), u8 encoding, u16 slot, u64 time,
  * u32 epoch and u16 node of the version, u16 heat, u64 expiry, u64 hash, u16 key length, u16 zero; then key and value.
  */
 export const ITEM_RECORD_BYTES = 44;

@@ -24,6 +24,11 @@ export interface ArenaOptions {
   readonly geometry?: Partial<ArenaGeometry>;
   readonly clock?: 'system' | 'manual';
   readonly seed?: bigint;
+  /**
+   * Of a replicated arena: what its hashes are keyed with, the same on all nodes of a cluster, since deletions travel as
+   * hashes. Secret, or else keys can be chosen that collide.
+   */
+  readonly hashSeed?: bigint;
 }
 
 export interface ArenaGeometry {
@@ -63,7 +68,11 @@ export type SlotState = (typeof SlotState)[keyof typeof SlotState];
 export const SlotFlag = {
   /** Acknowledged writes may be missing: too few copies could be asked when it was taken over. */
   POSSIBLE_LOSS: 1,
-  /** A REPLICA whose primary is not heard any more: good for degraded reads and for promotion, not for `nearest`. */
+  /**
+   * A REPLICA whose primary is not heard any more: good for degraded reads and for promotion, not for `nearest`. Of a slot
+   * that is TAKING_OVER, JOINING or NONE: it was in sync, or led, when the leader before ended, so it holds all that was
+   * acknowledged until then; gone with the next change of leader, with a missed epoch, and with the memory.
+   */
   DETACHED: 2,
   /** Taken over, but what was merged is not on a majority yet: no quorum level (clusters of four copies and more). */
   MERGING: 4,
@@ -97,14 +106,14 @@ export interface PeerBits {
   readonly whole: SlotBits;
   /** It was told that it is in sync. */
   readonly synced: SlotBits;
-  /** Nothing older than this is missed: milliseconds of a version; Infinity when nothing is. */
+  /** Nothing older than this is missed: milliseconds of a version, 2^48 - 1 when nothing is. */
   readonly sinceMs: number;
 }
 
 export interface PeerNews {
   /** On the monotonic clock; 0: never. */
   readonly heardAtMs: number;
-  /** All that the peer leads and wrote before was acknowledged by every copy in sync. Milliseconds of a version. */
+  /** All that the peer leads and wrote before is here, in slots for which this node was in sync. Milliseconds of a version. */
   readonly watermarkMs: number;
 }
 
@@ -168,6 +177,8 @@ export interface NativeStats {
   readonly moved: number;
   readonly outOfMemory: number;
   readonly protocolErrors: number;
+  /** Items of other nodes whose versions were too far ahead of this node's clock. */
+  readonly clockRefusals: number;
   readonly framesIn: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
@@ -234,8 +245,16 @@ export interface NativeWorker {
   peerNews(nodeNumber: number): PeerNews;
   /** Notes a peer's heartbeat. */
   heard(nodeNumber: number, watermarkMs: number): void;
-  /** Everything this node leads and wrote before is acknowledged by every copy in sync. Milliseconds of a version. */
-  watermarkMs(): number;
+  /**
+   * The memory that a peer has now. If it is another one than when they last met, the peer lacks everything, and that is
+   * noted; true then.
+   */
+  meet(nodeNumber: number, incarnation: string): boolean;
+  /**
+   * Everything this node leads and wrote before is acknowledged by that node, as far as it may believe that it is in sync.
+   * Milliseconds of a version.
+   */
+  watermarkMs(nodeNumber: number): number;
   /** Slots led by that node: REPLICA gets DETACHED. Nothing else is touched. */
   detach(nodeNumber: number): void;
   /**
@@ -243,13 +262,19 @@ export interface NativeWorker {
    * `cursor` (0 to begin) on, until `bytesMax` or a few hundred homes are reached.
    */
   collect(segment: number, mask: number, cursor: number, sinceMs: number, bytesMax: number): Collected;
-  /** Takes note that what is missed by a peer in these slots is about to be sent: clears missed and whole. */
+  /**
+   * Takes note that what is missed by a peer in these slots is about to be sent: clears missed and whole. Should this worker
+   * die before it says how that ended, it is missed again.
+   */
   beginCatchUp(nodeNumber: number, slots: SlotBits): void;
   /** What was begun could not be finished: it is missed again, from `sinceMs` on. */
   failCatchUp(nodeNumber: number, slots: SlotBits, sinceMs: number): void;
   /** Of these slots, those that this node leads and of which the peer misses nothing become synced, and are returned. */
   declareSynced(nodeNumber: number, slots: SlotBits): SlotBits;
-  /** The other end of it: JOINING becomes REPLICA where `leader` leads and `epoch` stands; those are returned. */
+  /**
+   * The other end of it: JOINING becomes REPLICA, and REPLICA is no longer DETACHED, where `leader` leads and `epoch`
+   * stands; those are returned.
+   */
   acceptSynced(leader: number, epoch: number, slots: SlotBits): SlotBits;
   /** TAKING_OVER becomes PRIMARY with these flags, in the slots that are still in `epoch`. */
   finishTakeOver(epoch: number, slots: SlotBits, flags: number): void;
@@ -299,6 +324,8 @@ export interface NativeArena {
   epoch(): number;
   /** Writes are refused (NOT_READY) from this moment on the monotonic clock; 0: never. */
   setFence(deadlineMs: number): void;
+  /** Whether that moment has passed. */
+  isFenced(): boolean;
   stats(): NativeStats;
   /** Items per slot, SLOTS entries. */
   slotItems(): Uint32Array;
@@ -313,6 +340,11 @@ export interface NativeArena {
 export interface Addon {
   create(options: ArenaOptions): NativeArena;
   attach(path: string): NativeArena;
+  /**
+   * Attaches to a memory whose creator died, and takes that one's part: workers may be using it. @throws Error `IN_USE`
+   * when the creator lives
+   */
+  takeOver(path: string): NativeArena;
   /** A bound, listening TCP socket with SO_REUSEPORT: the kernel spreads connections over all workers. Returns its descriptor. */
   listenTcp(host: string, port: number, backlog: number): number;
   /** CRC16 slot of a key, for tests that compare it with src/ring. */

@@ -101,8 +101,7 @@ test('SIGKILL of the whole daemon and a restart keep every acknowledged item', {
     await using client = await Henge.connect({ seeds: daemon.address, deadlineMs: 300 });
     const writing = writeSteadily(client);
     await new Promise((resolve) => setTimeout(resolve, 300));
-    for (const pid of daemon.workerPids) process.kill(pid, 'SIGKILL');
-    daemon.signal('SIGKILL');
+    daemon.killAll();
     await daemon.ended;
     acknowledged = await writing.stop();
   }

@@ -86,11 +86,3 @@ test('a watch tells what is there and what comes, each version once', async () =
     .toEqual(['members/a=1', 'members/a=3', 'members/b=2']);
   watch.close();
 });
-
-test('a name is held by one process at a time, until that lets go', async () => {
-  expect(await registry.hold('a')).toBe(true);
-  expect(await other.hold('a')).toBe(false);
-  expect(await other.hold('b')).toBe(true);
-  await registry.close();
-  await expect.poll(() => other.hold('a')).toBe(true);
-});

@@ -1,0 +1,54 @@
+/**
+ * Who may have acknowledged writes of a slot before this node came to lead it: the leader and the row of the epoch before.
+ *
+ * A take-over asks *them*, not only its own row. While a member is away or returning a row is longer than RF, and a stand-in
+ * that acknowledged a quorum write may be gone from the very next row; so that the answers are sure to meet that quorum
+ * there must be W - Q + 1 of the W that could acknowledge.
+ *
+ * An epoch that was never seen here leaves nothing known: then the present row is asked, and what its members say of
+ * themselves must do.
+ */
+import { ROW_MAX } from '../../store/index.js';
+import type { Layout } from './layout.js';
+
+export class History {
+  readonly #slots: number;
+  readonly #leaders: Uint16Array;
+  readonly #rows: Uint16Array;
+
+  constructor(slots: number) {
+    this.#slots = slots;
+    this.#leaders = new Uint16Array(slots);
+    this.#rows = new Uint16Array(slots * ROW_MAX);
+  }
+
+  /** Number of the node that led a slot before; 0: not known, or nobody. */
+  leaderBefore(slot: number): number {
+    return this.#leaders[slot] as number;
+  }
+
+  /** Numbers of those who could acknowledge before, that leader first; empty when they are not known. */
+  rowBefore(slot: number): number[] {
+    return [...this.#rows.subarray(slot * ROW_MAX, (slot + 1) * ROW_MAX)].filter((number) => number !== 0);
+  }
+
+  forget(): void {
+    this.#leaders.fill(0);
+    this.#rows.fill(0);
+  }
+
+  /** `next` follows `layout`. Slots with the same leader keep what is known: their take-over may still be under way. */
+  advance(layout: Layout, next: Layout): void {
+    if (next.epoch !== layout.epoch + 1) {
+      this.forget();
+      return;
+    }
+    for (let slot = 0; slot < this.#slots; slot++) {
+      const leader = layout.leaderOf(slot);
+      if (leader === next.leaderOf(slot)) continue;
+      this.#leaders[slot] = leader;
+      const row = this.#rows.subarray(slot * ROW_MAX, (slot + 1) * ROW_MAX).fill(0);
+      row.set(layout.presentIn(slot));
+    }
+  }
+}
