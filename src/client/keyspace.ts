@@ -258,7 +258,7 @@ export class Keyspace {
 
   #nodes(): string[] {
     const members = this.#fleet.topology?.members ?? [];
-    return members.filter((member) => member.address !== '').map((member) => member.name);
+    return members.filter(({ address, state }) => address !== '' && state !== 'away').map((member) => member.name);
   }
 
   #deadline(options: CallOptions | undefined): number {
