@@ -42,6 +42,8 @@ class Call {
 
   // A whole number from `least` to `most`.
   bool integer(size_t index, const char* name, int64_t least, int64_t most, int64_t* out) const;
+  // Of a clock: fractions are allowed, and cut off by who takes them.
+  bool milliseconds(size_t index, const char* name, double* out) const;
   bool text(size_t index, const char* name, std::string* out) const;
   bool boolean(size_t index, const char* name, bool* out) const;
   // The view's memory; valid while the value lives.
@@ -78,6 +80,7 @@ class Fields {
 
 // Values for JavaScript.
 napi_value makeNumber(napi_env env, double number);
+napi_value makeBoolean(napi_env env, bool boolean);
 napi_value makeText(napi_env env, std::string_view text);
 napi_value makeBuffer(napi_env env, std::string_view bytes);
 void setField(napi_env env, napi_value object, const char* name, napi_value value);

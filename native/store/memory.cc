@@ -14,6 +14,7 @@
 #include <cstdio>
 
 #include "format.h"
+#include "installer.h"
 #include "pool.h"
 #include "scrub.h"
 
@@ -56,6 +57,10 @@ uint64_t wallMs() { return clockMs(CLOCK_REALTIME); }
 uint64_t nowMs(const View& view) {
   if (view.manualClock) return view.header->manualMs.load(std::memory_order_relaxed);
   return monotonicMs() + static_cast<uint64_t>(view.header->clockOffsetMs.load(std::memory_order_relaxed));
+}
+
+uint64_t steadyMs(const View& view) {
+  return view.manualClock ? view.header->manualMs.load(std::memory_order_relaxed) : monotonicMs();
 }
 
 std::unique_ptr<Memory> Memory::create(const MemoryOptions& options, Failure* failure) {
@@ -152,6 +157,8 @@ bool Memory::adopt(const MemoryOptions& options, Failure* failure) {
   if (!isClean && strncmp(constants.bootId, bootId().c_str(), sizeof constants.bootId) != 0) return true;
   origin_ = isClean ? Origin::WARM : Origin::SCRUBBED;
   for (uint32_t i = 0; i < PLACES_MAX; i++) view_.places[i].state.store(0);
+  view_.header->installLock.store(0);
+  view_.header->fenceAtMs.store(0);
   if (!isClean) {
     writeConstants(view_.base, constants);
     Scrub(view_, 0).everything();
@@ -257,9 +264,17 @@ int Memory::takePlace() {
 }
 
 void Memory::leavePlace(uint32_t place) {
+  Locker locker(view_, place);
+  abandon(locker.word(), locker);
   Pool(view_).sealAll(place);
   view_.places[place].state.store(static_cast<uint32_t>(PlaceState::FREE));
   view_.places[place].pid.store(0, std::memory_order_release);
+}
+
+// What a worker had under way to other nodes may not have arrived: it is missed (REPLICATION rule 5).
+void Memory::abandon(uint32_t ownerWord, Locker& locker) {
+  Rings(view_).loseAll(ownerWord, locker);
+  Peers(view_).abandonSending(ownerWord, locker);
 }
 
 int Memory::reap(int pid) {
@@ -285,26 +300,17 @@ void Memory::reapPlace(uint32_t index) {
     // Taken over by a worker meanwhile: that worker scrubs it, and needs the dead one's staged record until it is done.
     while (segment->lock.load(std::memory_order_acquire) == word) sched_yield();
   }
+  abandon(word, locker);
   leavePlace(index);
 }
 
 // ---- what the node looks at ------------------------------------------------------------------------------------------
 
-void Memory::install(uint32_t epoch, const uint8_t* states) {
-  Locker locker(view_, 0);
-  for (uint32_t i = 0; i < view_.geometry.segments; i++) {
-    Segment* segment = &view_.segments[i];
-    while (!locker.acquire(segment)) {
-    }
-    for (uint32_t j = 0; j < view_.geometry.slotsPerSegment; j++) {
-      const uint32_t slot = i * view_.geometry.slotsPerSegment + j;
-      view_.slots[slot].state = states[slot];
-      view_.slots[slot].epoch = epoch;
-    }
-    locker.release(segment);
-  }
-  view_.header->epoch.store(epoch, std::memory_order_release);
-}
+bool Memory::install(const Installation& installation) { return Installer(view_, 0).install(installation); }
+
+void Memory::resume(bool isWhole) { Installer(view_, 0).resume(isWhole); }
+
+void Memory::setFence(uint64_t deadlineMs) { view_.header->fenceAtMs.store(deadlineMs, std::memory_order_release); }
 
 Stats Memory::stats() const {
   Stats sum = {};
@@ -323,6 +329,7 @@ Stats Memory::stats() const {
     sum.moved += place.moved;
     sum.outOfMemory += place.outOfMemory;
     sum.protocolErrors += place.protocolErrors;
+    sum.clockRefusals += place.clockRefusals;
     sum.framesIn += place.framesIn;
     sum.bytesIn += place.bytesIn;
     sum.bytesOut += place.bytesOut;

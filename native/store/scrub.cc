@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "scrub_copies.h"
+
 namespace henge {
 
 void overwriteInPlace(const View& view, uint32_t target, uint32_t staged) {
@@ -24,7 +26,9 @@ void Scrub::segment(uint32_t index, Place* dead) {
     if (isWhole && view_.segmentOf(Record(view_, staged).place().slot) == index) overwriteInPlace(view_, target, staged);
   }
   restorePages(index);
+  lost_ = 0;
   checkEntries(index);
+  scrubCopies(view_, index, lost_ > 0);
   view_.counters[place_].scrubs++;
   if (target != 0) dead->intentTarget.store(0, std::memory_order_release);
 }
@@ -141,7 +145,10 @@ bool Scrub::entryHolds(uint32_t segment, uint32_t offset, KeyPlace* place) const
 void Scrub::checkEntry(Index* index, Bucket* bucket, uint32_t number, uint32_t at) {
   const uint32_t offset = bucket->offset[at];
   KeyPlace place;
-  if (offset == 0 || !entryHolds(view_.segmentIndex(&index->segment()), offset, &place)) return Index::clear(bucket, at);
+  if (offset == 0 || !entryHolds(view_.segmentIndex(&index->segment()), offset, &place)) {
+    if (offset != 0) lost_++;
+    return Index::clear(bucket, at);
+  }
   const uint16_t tag = Index::tagOf(place.slot, place.hash);
   bucket->tag[at] = tag;
   const Record record(view_, offset);
@@ -211,6 +218,7 @@ void Scrub::everything() {
   }
   reconcileRegions();
   resumePages();
+  scrubAllCopies(view_);
 }
 
 // A region holds an index if a segment's directory and the region's own list of owners agree on one of its pages. Every other

@@ -37,6 +37,7 @@ class Scrub {
 
   View& view_;
   uint32_t place_;
+  uint32_t lost_ = 0;  // entries of the segment in hand whose records did not hold
 };
 
 // Gives the record at `target` the staged content, keeping what is relative to its own region. Safe to repeat.

@@ -1,32 +1,10 @@
 #include "worker.h"
 
-#include "scrub.h"
+#include "guard.h"
 
 namespace henge {
 
 namespace {
-
-constexpr uint32_t ROOM_TRIES_MAX = 6;
-// Free regions below which a write pays for a little eviction ahead of need.
-uint32_t highWater(const View& view) { return 3 + (view.regionCount >= 512 ? 6 : view.regionCount / 86); }
-// Regions that only survivors of eviction may take.
-uint32_t reserveOf(const View& view) { return view.regionCount >= 128 ? 3 : 2; }
-
-class Guard {
- public:
-  Guard(Locker& locker, Segment* segment) : locker_(locker), segment_(segment), holds_(locker.acquire(segment)) {}
-  ~Guard() {
-    if (holds_) locker_.release(segment_);
-  }
-  Guard(const Guard&) = delete;
-  Guard& operator=(const Guard&) = delete;
-  bool holds() const { return holds_; }
-
- private:
-  Locker& locker_;
-  Segment* segment_;
-  bool holds_;
-};
 
 Answer answerOf(protocol::Status status) {
   Answer answer;
@@ -53,6 +31,8 @@ Worker::Worker(Memory& memory, uint32_t place)
       new_(view_, place, LOG_NEW),
       kept_(view_, place, LOG_KEPT),
       evictor_(view_, locker_, new_, kept_, view_.seed.first ^ place ^ view_.places[place].incarnation.load()),
+      peers_(view_),
+      rings_(view_),
       random_(view_.seed.second ^ place),
       scratch_(new char[view_.valueBytesMax]) {
   beginChunk();
@@ -63,6 +43,7 @@ Worker::~Worker() { memory_.leavePlace(place_); }
 void Worker::beginChunk() {
   const uint64_t mono = monotonicMs();
   nowMs_ = nowMs(view_);
+  view_.places[place_].stampMs.store(nowMs_, std::memory_order_release);
   view_.places[place_].heartbeatMs.store(mono, std::memory_order_relaxed);
   if (bytesAdded_ == 0) return;
   view_.learner->advance(bytesAdded_, view_.regionArea());
@@ -109,6 +90,7 @@ void Worker::prepare(Operation* operations, size_t count) {
 }
 
 Answer Worker::execute(const Operation& operation, char* out) {
+  written_.linkCount = 0;
   switch (operation.opcode) {
     case protocol::Opcode::GET:
       return get(operation, out);
@@ -129,9 +111,9 @@ Answer Worker::execute(const Operation& operation, char* out) {
 
 // ---- parts of every operation --------------------------------------------------------------------------------------
 
-bool Worker::isServed(uint16_t slot, Answer* answer) const {
-  if (view_.slots[slot].state == static_cast<uint8_t>(SlotState::PRIMARY)) return true;
-  answer->status = protocol::Status::MOVED;
+bool Worker::refuse(Answer* answer, protocol::Status status) const {
+  answer->status = status;
+  if (status != protocol::Status::MOVED) return false;
   answer->epoch = view_.header->epoch.load(std::memory_order_relaxed);
   view_.counters[place_].moved++;
   return false;
@@ -171,184 +153,45 @@ Heat Worker::heatOfNew(uint32_t segment, uint64_t hash) {
   return view_.learner->touched(heat, place_, static_cast<uint32_t>(splitmix(&random_)));
 }
 
-void Worker::fill(Draft* draft, std::string_view key, std::string_view value, const Chain& chain) {
-  draft->keyBytes = static_cast<uint32_t>(key.size());
-  draft->valueBytes = static_cast<uint32_t>(value.size());
-  draft->first = key;
-  draft->second = value;
-  draft->firstFragment = chain.first;
-  if (chain.first == 0) return;
-  draft->first = key.substr(0, chain.inlineBytes);
-  draft->second = value.substr(0, chain.inlineBytes - draft->first.size());
+// ---- reads ---------------------------------------------------------------------------------------------------------
+
+// Hot path: one comparison for a read of a slot that is led here and in order.
+bool Worker::mayRead(const Operation& operation, Answer* answer) const {
+  const Slot& word = view_.slots[operation.slot];
+  const uint32_t level = operation.flags & protocol::RequestFlag::LEVEL_MASK;
+  if (word.state == static_cast<uint8_t>(SlotState::PRIMARY) && (word.flags | level) == 0) return true;
+  return mayReadOther(operation, answer);
 }
 
-// The heart of every write.
-template <typename Decide>
-Answer Worker::write(const Operation& operation, uint32_t bytesGuess, bool sharesFragments, Decide decide) {
-  const uint32_t number = view_.segmentOf(operation.slot);
-  Segment* segment = &view_.segments[number];
-  const KeyPlace place{operation.hash, operation.slot};
-  for (uint32_t tries = 0; tries < ROOM_TRIES_MAX; tries++) {
-    if (!makeRoom(bytesGuess)) break;
-    Answer answer;
-    Draft draft;
-    {
-      const Guard guard(locker_, segment);
-      if (!guard.holds()) {
-        counters().busy++;
-        return answerOf(protocol::Status::BUSY);
-      }
-      if (!isServed(operation.slot, &answer)) return answer;
-      Index index(view_, number, place_);
-      Entry entry = findLiving(&index, operation);
-      const Record record = entry.exists() ? Record(view_, entry.offset()) : Record();
-      if (!decide(entry.exists() ? &record : nullptr, &draft, &answer)) return answer;
-      if (!entry.exists() && view_.replicated) entry = index.findTombstone(operation.hash, operation.slot);
-      const Version before = entry.exists() ? Record(view_, entry.offset()).version() : Version();
-      draft.version = stamp(segment, operation.slot, operation.hash, before);
-      const bool isAlive = entry.exists() && Record(view_, entry.offset()).kind() == RecordKind::ITEM;
-      draft.heat = isAlive ? Record(view_, entry.offset()).head()->heat : heatOfNew(number, operation.hash);
-      if (store(&index, entry, place, draft, sharesFragments) == Stored::DONE) {
-        answer.version = draft.version;
-        answer.ttlMs = draft.expiresAt == 0 ? 0 : draft.expiresAt - nowMs_;
-        return answer;
-      }
-      bytesGuess = Record::sizeOf(view_, draft, true);
-    }
+bool Worker::mayReadOther(const Operation& operation, Answer* answer) const {
+  const Slot& word = view_.slots[operation.slot];
+  const auto state = static_cast<SlotState>(word.state);
+  const uint32_t level = operation.flags & protocol::RequestFlag::LEVEL_MASK;
+  const bool isDeposed = (word.flags & SlotFlag::DEPOSED) != 0;
+  const bool isDetached = (word.flags & SlotFlag::DETACHED) != 0;
+  const bool isLeader = state == SlotState::PRIMARY && !isDeposed;
+  if (state == SlotState::NONE) return refuse(answer, protocol::Status::MOVED);
+  if (level == ReadLevel::NEAREST || level == ReadLevel::DEGRADED) {
+    if (isLeader || (state == SlotState::REPLICA && !isDetached)) return true;
+    const bool wasInSync = isDetached && (state == SlotState::REPLICA || state == SlotState::TAKING_OVER);
+    if (level == ReadLevel::NEAREST || !wasInSync) return refuse(answer, protocol::Status::NOT_IN_SYNC);
+    answer->hints |= protocol::Hint::DEGRADED;
+    return true;
   }
-  counters().outOfMemory++;
-  return answerOf(protocol::Status::OUT_OF_MEMORY);
+  if (state == SlotState::REPLICA || state == SlotState::JOINING) return refuse(answer, protocol::Status::MOVED);
+  if (!isLeader) return refuse(answer, protocol::Status::NOT_READY);
+  if (level != ReadLevel::QUORUM) return true;
+  answer->rowLinkCount = static_cast<uint8_t>(linksUp(operation.slot, answer->rowLinks));
+  const bool isMerging = (word.flags & SlotFlag::MERGING) != 0;
+  return !isMerging && answer->rowLinkCount >= acksFor(WriteLevel::QUORUM) ? true : refuse(answer, protocol::Status::NOT_READY);
 }
 
-Worker::Stored Worker::store(Index* index, const Entry& entry, const KeyPlace& place, const Draft& draft, bool sharesFragments) {
-  Log* log = Learner::isNew(draft.heat) ? &new_ : &kept_;
-  const uint32_t bytesMost = Record::sizeOf(view_, draft, true);
-  if (!log->hasRoom(bytesMost)) log = &new_;
-  if (!log->hasRoom(bytesMost)) return Stored::NEEDS_ROOM;
-  const bool isWide = Record::needsWide(log->baseMs(), draft.version.time);
-  const uint32_t bytes = Record::sizeOf(view_, draft, isWide);
-  const int stamped = log->intern(draft.version.epoch, draft.version.node, bytes);
-  if (stamped < 0) return Stored::NEEDS_ROOM;
-  const uint32_t staged = view_.offsetOf(log->headAt());
-  Record::write(view_, log->headAt(), draft, static_cast<uint8_t>(stamped), log->baseMs(), isWide);
-  if (entry.exists() && overwrite(entry, staged, sharesFragments)) return Stored::DONE;
-  log->commit(bytes);
-  bytesAdded_ += bytes + draft.keyBytes + draft.valueBytes - static_cast<uint32_t>(draft.first.size() + draft.second.size());
-  if (entry.exists()) {
-    index->replace(entry, staged, !sharesFragments);
-  } else if (!index->insert(place.hash, place.slot, staged)) {
-    insertAnyway(index, place, staged);
-  }
-  if (view_.replicated) view_.versionGhostsOf(view_.segmentOf(place.slot)).forget(place.hash);
-  index->growStep();
-  return Stored::DONE;
+// What is known of a key that is not here, for those who compare with other copies.
+Version Worker::versionOfGone(const Index& index, const Operation& operation) const {
+  const Entry tombstone = index.findTombstone(operation.hash, operation.slot);
+  if (tombstone.exists()) return Record(view_, tombstone.offset()).version();
+  return view_.versionGhostsOf(view_.segmentOf(operation.slot)).find(operation.hash);
 }
-
-// A record of the same size and shape takes the new content where it stands: counters and refreshed values do not turn the
-// log over. The staged copy and the intent let a scrub finish what a death interrupts.
-bool Worker::overwrite(const Entry& entry, uint32_t staged, bool sharesFragments) {
-  const Record from(view_, staged);
-  const Record to(view_, entry.offset());
-  constexpr uint32_t SHAPE = Word::TTL | Word::BIG | 3u << 19;
-  const bool isSameShape = from.size() == to.size() && (from.word() & SHAPE) == (to.word() & SHAPE) &&
-                           from.head()->keyLength == to.head()->keyLength && from.head()->extra == to.head()->extra;
-  if (!isSameShape || (to.isBig() && !(sharesFragments && to.keyBytes() == from.keyBytes()))) return false;
-  const uint32_t region = view_.regionOf(to.offset());
-  const Version version = from.version();
-  if (findStamp(view_, region, version.epoch, version.node) < 0) return false;
-  const bool isWide = (to.head()->extra & EXTRA_WIDE) != 0;
-  if (!isWide && Record::needsWide(view_.regionMetas[region].baseMs, version.time)) return false;
-  Place& place = view_.places[place_];
-  place.intentStaged.store(staged, std::memory_order_relaxed);
-  place.intentTarget.store(entry.offset(), std::memory_order_release);
-  overwriteInPlace(view_, entry.offset(), staged);
-  place.intentTarget.store(0, std::memory_order_release);
-  return true;
-}
-
-// The index can neither place the entry nor grow. Something near its home has to go.
-void Worker::insertAnyway(Index* index, const KeyPlace& place, uint32_t offset) {
-  Bucket* home = index->bucket(index->homeOf(place.hash).number);
-  uint32_t cheapest = 0;
-  float least = 0;
-  for (uint32_t at = 0; at < ENTRIES; at++) {
-    const Record record(view_, home->offset[at]);
-    const float score = view_.learner->score(record.head()->heat, record.size());
-    if (at != 0 && score >= least) continue;
-    cheapest = at;
-    least = score;
-  }
-  index->remove(Entry{home, cheapest});
-  counters().evictions++;
-  index->insert(place.hash, place.slot, offset);
-}
-
-// ---- room ----------------------------------------------------------------------------------------------------------
-
-bool Worker::makeRoom(uint32_t bytes) {
-  for (uint32_t tries = 0; !new_.hasRoom(bytes); tries++) {
-    if (new_.turn(reserveOf(view_))) continue;
-    if (tries >= ROOM_TRIES_MAX || !evictor_.run(nowMs_)) return false;
-  }
-  return true;
-}
-
-bool Worker::makeFree(uint32_t regions) {
-  const Pool pool(view_);
-  for (uint32_t tries = 0; pool.countFree() < regions + reserveOf(view_); tries++) {
-    if (tries >= 4 * regions + ROOM_TRIES_MAX || !evictor_.run(nowMs_)) return false;
-  }
-  return true;
-}
-
-// Hot path: one eviction step for a few writes once free regions run short, so that no single write pays for a region.
-void Worker::pace() {
-  if (Pool(view_).freeHint() >= highWater(view_)) return;
-  if (++paceDebt_ % 2 == 0) evictor_.step(8, nowMs_);
-}
-
-uint32_t Worker::regionsFor(size_t payloadBytes) const {
-  return static_cast<uint32_t>(payloadBytes / view_.payloadBytesMax() / 7) + 2;  // seven pieces fill a region
-}
-
-// Writes what does not fit into one record as a chain of fragments, back to front, so that each knows the next. Free regions
-// must have been secured; they stay open until unhold(), since nothing points to the pieces yet.
-bool Worker::stage(const KeyPlace& place, std::string_view key, std::string_view value, Chain* chain) {
-  const uint32_t piece = view_.payloadBytesMax();
-  const uint64_t total = key.size() + value.size();
-  chain->inlineBytes = static_cast<uint32_t>(key.size() < piece ? key.size() : piece);
-  const auto fragments = static_cast<uint32_t>((total - chain->inlineBytes + piece - 1) / piece);
-  new_.hold();
-  for (uint32_t i = fragments; i > 0; i--) {
-    const uint64_t from = chain->inlineBytes + static_cast<uint64_t>(i - 1) * piece;
-    const auto bytes = static_cast<uint32_t>(total - from < piece ? total - from : piece);
-    const uint32_t size = view_.rounded(static_cast<uint32_t>(sizeof(FragmentHead)) + bytes);
-    if (!new_.hasRoom(size) && !new_.turn(0)) {
-      unstage(*chain);
-      new_.unhold();
-      return false;
-    }
-    auto* fragment = reinterpret_cast<FragmentHead*>(new_.headAt());
-    *fragment = FragmentHead{chain->first, static_cast<uint32_t>(place.hash), Word::make(bytes, RecordKind::FRAGMENT, 0, 0),
-                             static_cast<uint32_t>(place.hash >> 32), place.slot};
-    char* to = reinterpret_cast<char*>(fragment + 1);
-    const auto ofKey = static_cast<uint32_t>(from < key.size() ? (key.size() - from < bytes ? key.size() - from : bytes) : 0);
-    if (ofKey > 0) memcpy(to, key.data() + from, ofKey);
-    if (bytes > ofKey) memcpy(to + ofKey, value.data() + (from + ofKey - key.size()), bytes - ofKey);
-    chain->first = new_.commit(size);
-  }
-  return true;
-}
-
-void Worker::unstage(const Chain& chain) {
-  for (uint32_t at = chain.first; at != 0;) {
-    FragmentHead* fragment = fragmentAt(view_, at);
-    at = fragment->next;
-    fragment->hashLow = fragment->hashHigh = fragment->next = 0;
-  }
-}
-
-// ---- the operations ------------------------------------------------------------------------------------------------
 
 Answer Worker::get(const Operation& operation, char* out) {
   const uint32_t number = view_.segmentOf(operation.slot);
@@ -359,19 +202,22 @@ Answer Worker::get(const Operation& operation, char* out) {
     return answerOf(protocol::Status::BUSY);
   }
   Answer answer;
-  if (!isServed(operation.slot, &answer)) return answer;
+  if (!mayRead(operation, &answer)) return answer;
   Index index(view_, number, place_);
   const Entry entry = findLiving(&index, operation);
   if (!entry.exists()) {
     counters().misses++;
-    return answerOf(protocol::Status::NOT_FOUND);
+    answer.status = protocol::Status::NOT_FOUND;
+    if (view_.replicated) answer.version = versionOfGone(index, operation);
+    return answer;
   }
   const Record record(view_, entry.offset());
   counters().hits++;
   const Heat heat = view_.learner->touched(record.head()->heat, place_, static_cast<uint32_t>(splitmix(&random_)));
   if (heat != record.head()->heat) record.head()->heat = heat;
   answer.encoding = record.encoding();
-  if ((operation.flags & protocol::RequestFlag::WANT_META) != 0) {
+  const bool isQuorum = (operation.flags & protocol::RequestFlag::LEVEL_MASK) == ReadLevel::QUORUM;
+  if (isQuorum || (operation.flags & protocol::RequestFlag::WANT_META) != 0) {
     answer.version = record.version();
     answer.ttlMs = record.expiresAt() == 0 ? 0 : record.expiresAt() - nowMs_;
   }
@@ -383,198 +229,6 @@ Answer Worker::get(const Operation& operation, char* out) {
     index.remove(entry);  // a broken chain: damage that the scrub has not met yet
     return answerOf(protocol::Status::NOT_FOUND);
   }
-  return answer;
-}
-
-Answer Worker::set(const Operation& operation) {
-  counters().sets++;
-  if (operation.value.size() > view_.valueBytesMax) return answerOf(protocol::Status::TOO_LARGE);
-  const KeyPlace place{operation.hash, operation.slot};
-  Chain chain;
-  const size_t payloadBytes = operation.key.size() + operation.value.size();
-  const bool isStaged = isLarge(operation.key.size(), operation.value.size());
-  if (isStaged && !(makeFree(regionsFor(payloadBytes)) && stage(place, operation.key, operation.value, &chain))) {
-    counters().outOfMemory++;
-    return answerOf(protocol::Status::OUT_OF_MEMORY);
-  }
-  const uint8_t flags = operation.flags;
-  const uint32_t inlineBytes = isStaged ? chain.inlineBytes : static_cast<uint32_t>(payloadBytes);
-  const Answer answer = write(operation, inlineBytes + 64, false, [&](const Record* record, Draft* draft, Answer* met) {
-    if ((flags & protocol::RequestFlag::IF_ABSENT) != 0 && record != nullptr) {
-      met->status = protocol::Status::EXISTS;
-      met->version = record->version();
-      return false;
-    }
-    if ((flags & protocol::RequestFlag::IF_VERSION) != 0) {
-      met->status = record == nullptr ? protocol::Status::NOT_FOUND : protocol::Status::VERSION_MISMATCH;
-      if (record == nullptr) return false;
-      met->version = record->version();
-      if (met->version != operation.ifVersion) return false;
-      met->status = protocol::Status::OK;
-    }
-    fill(draft, operation.key, operation.value, chain);
-    draft->encoding = operation.encoding;
-    draft->expiresAt = operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
-    if ((flags & protocol::RequestFlag::KEEP_TTL) != 0 && record != nullptr) draft->expiresAt = record->expiresAt();
-    return true;
-  });
-  if (isStaged) {
-    if (answer.status != protocol::Status::OK) unstage(chain);
-    new_.unhold();
-  }
-  pace();
-  return answer;
-}
-
-Answer Worker::remove(const Operation& operation) {
-  counters().deletes++;
-  if (view_.replicated) {
-    char name[TOMBSTONE_KEY_BYTES];
-    memcpy(name, &operation.hash, sizeof operation.hash);
-    memcpy(name + sizeof operation.hash, &operation.slot, sizeof operation.slot);
-    return write(operation, 128, false, [&](const Record* record, Draft* draft, Answer* met) {
-      if (record != nullptr && (operation.flags & protocol::RequestFlag::IF_VERSION) != 0 && record->version() != operation.ifVersion) {
-        met->status = protocol::Status::VERSION_MISMATCH;
-        met->version = record->version();
-        return false;
-      }
-      // An absent key gets a tombstone too: an older copy of it may be on another node.
-      if (record == nullptr) met->status = protocol::Status::NOT_FOUND;
-      draft->kind = RecordKind::TOMBSTONE;
-      draft->first = std::string_view(name, sizeof name);
-      draft->keyBytes = TOMBSTONE_KEY_BYTES;
-      draft->expiresAt = nowMs_ + TOMBSTONE_LIFE_MS;
-      return true;
-    });
-  }
-  const uint32_t number = view_.segmentOf(operation.slot);
-  Segment* segment = &view_.segments[number];
-  const Guard guard(locker_, segment);
-  if (!guard.holds()) {
-    counters().busy++;
-    return answerOf(protocol::Status::BUSY);
-  }
-  Answer answer;
-  if (!isServed(operation.slot, &answer)) return answer;
-  Index index(view_, number, place_);
-  const Entry entry = findLiving(&index, operation);
-  if (!entry.exists()) return answerOf(protocol::Status::NOT_FOUND);
-  const Version version = Record(view_, entry.offset()).version();
-  if ((operation.flags & protocol::RequestFlag::IF_VERSION) != 0 && version != operation.ifVersion) {
-    answer.status = protocol::Status::VERSION_MISMATCH;
-    answer.version = version;
-    return answer;
-  }
-  answer.version = stamp(segment, operation.slot, operation.hash, version);
-  index.remove(entry);
-  return answer;
-}
-
-Answer Worker::touch(const Operation& operation) {
-  counters().touches++;
-  const uint32_t guess = view_.payloadBytesMax() + 64 + static_cast<uint32_t>(sizeof(Big));
-  return write(operation, guess, true, [&](const Record* record, Draft* draft, Answer* met) {
-    if (record == nullptr) {
-      met->status = protocol::Status::NOT_FOUND;
-      return false;
-    }
-    draft->first = std::string_view(view_.at(record->offset()) + record->payloadAt(), record->inlineBytes());
-    draft->keyBytes = record->keyBytes();
-    draft->valueBytes = record->valueBytes();
-    draft->firstFragment = record->isBig() ? record->big().firstFragment : 0;
-    draft->encoding = record->encoding();
-    draft->expiresAt = operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
-    return true;
-  });
-}
-
-Answer Worker::increment(const Operation& operation) {
-  counters().increments++;
-  int64_t number = 0;
-  Answer answer = write(operation, static_cast<uint32_t>(operation.key.size()) + 128, false, [&](const Record* record, Draft* draft, Answer* met) {
-    if (record == nullptr) {
-      if ((operation.flags & protocol::RequestFlag::NO_CREATE) != 0) {
-        met->status = protocol::Status::NOT_FOUND;
-        return false;
-      }
-      number = operation.initial;
-      draft->encoding = operation.encoding == protocol::Encoding::BIGINT ? protocol::Encoding::BIGINT : protocol::Encoding::INTEGER;
-      draft->expiresAt = operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
-    } else {
-      const uint8_t encoding = record->encoding();
-      const bool isNumber = encoding == protocol::Encoding::INTEGER || encoding == protocol::Encoding::BIGINT;
-      if (!isNumber || record->valueBytes() != sizeof number || !record->copy(record->keyBytes(), sizeof number, reinterpret_cast<char*>(&number))) {
-        met->status = protocol::Status::NOT_A_NUMBER;
-        return false;
-      }
-      draft->encoding = encoding;
-      draft->expiresAt = record->expiresAt();
-      if (__builtin_add_overflow(number, operation.delta, &number)) {
-        met->status = protocol::Status::OVERFLOW;
-        return false;
-      }
-    }
-    met->number = number;
-    fill(draft, operation.key, std::string_view(reinterpret_cast<const char*>(&number), sizeof number), Chain());
-    return true;
-  });
-  pace();
-  return answer;
-}
-
-// A value that outgrows one record is cut into fragments under the lock, where eviction is out of the question: regions for it
-// are secured before, and when they turn out too few the whole is tried again.
-Answer Worker::append(const Operation& operation) {
-  counters().appends++;
-  uint32_t regionsWanted = 0;
-  Answer answer;
-  for (uint32_t tries = 0; tries < ROOM_TRIES_MAX; tries++) {
-    const uint32_t regionsSecured = regionsWanted;
-    if (regionsSecured > 0 && !makeFree(regionsSecured)) break;
-    answer = appendOnce(operation, &regionsWanted);
-    if (regionsWanted == regionsSecured) break;
-  }
-  if (answer.status == protocol::Status::OUT_OF_MEMORY) counters().outOfMemory++;
-  pace();
-  return answer;
-}
-
-Answer Worker::appendOnce(const Operation& operation, uint32_t* regionsWanted) {
-  const KeyPlace place{operation.hash, operation.slot};
-  const uint32_t regionsSecured = *regionsWanted;
-  Chain chain;
-  const auto decide = [&](const Record* record, Draft* draft, Answer* met) {
-    unstage(chain);  // the try before found no room for its head
-    chain = Chain();
-    const uint32_t before = record == nullptr ? 0 : record->valueBytes();
-    const size_t total = before + operation.value.size();
-    if (record == nullptr && (operation.flags & protocol::RequestFlag::NO_CREATE) != 0) {
-      met->status = protocol::Status::NOT_FOUND;
-      return false;
-    }
-    if (total > view_.valueBytesMax) {
-      met->status = protocol::Status::TOO_LARGE;
-      return false;
-    }
-    if (record != nullptr) record->copy(record->keyBytes(), before, scratch_.get());
-    memcpy(scratch_.get() + before, operation.value.data(), operation.value.size());
-    const std::string_view value(scratch_.get(), total);
-    if (isLarge(operation.key.size(), total)) {
-      *regionsWanted = regionsFor(operation.key.size() + total);
-      met->status = protocol::Status::OUT_OF_MEMORY;
-      if (*regionsWanted > regionsSecured || !stage(place, operation.key, value, &chain)) return false;
-      met->status = protocol::Status::OK;
-    }
-    met->number = static_cast<int64_t>(total);
-    fill(draft, operation.key, value, chain);
-    draft->encoding = record == nullptr ? operation.encoding : record->encoding();
-    draft->expiresAt = record != nullptr ? record->expiresAt() : operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
-    return true;
-  };
-  const auto guess = static_cast<uint32_t>(operation.key.size() + operation.value.size()) + 64;
-  const Answer answer = write(operation, guess < view_.payloadBytesMax() ? guess : view_.payloadBytesMax(), false, decide);
-  if (answer.status != protocol::Status::OK) unstage(chain);
-  new_.unhold();
   return answer;
 }
 

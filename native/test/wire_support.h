@@ -15,6 +15,7 @@
 #include "../wire/bytes.h"
 #include "../wire/session.h"
 #include "support/check.h"
+#include "support/rows.h"
 
 namespace wire {
 
@@ -146,8 +147,7 @@ class Node {
     henge::Failure failure;
     memory_ = henge::Memory::create(options, &failure);
     CHECK(memory_ != nullptr);
-    const std::vector<uint8_t> states(henge::protocol::SLOTS, 1);
-    memory_->install(1, states.data());
+    memory_->install(rows::epochOf(henge::protocol::SLOTS, 1, 1, "1").installation());
     worker_ = henge::Worker::open(*memory_, &failure);
     CHECK(worker_ != nullptr);
     session_ = std::make_unique<henge::Session>(*worker_, VALUE_BYTES_MAX, readClock);

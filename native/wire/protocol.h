@@ -11,7 +11,7 @@ constexpr uint32_t ITEM_RECORD_BYTES = 44;
 constexpr uint32_t META_BYTES = 24;
 constexpr uint32_t PROTOCOL_MAGIC = 1162301000;
 constexpr uint32_t PROTOCOL_VERSION = 1;
-constexpr uint32_t REPLICATE_BYTES = 36;
+constexpr uint32_t REPLICATE_BYTES = 40;
 constexpr uint32_t REQUEST_HEADER_BYTES = 16;
 constexpr uint32_t RESPONSE_HEADER_BYTES = 12;
 constexpr uint32_t SLOTS = 16384;
@@ -42,6 +42,8 @@ namespace ItemKind {
 constexpr uint8_t ITEM = 0x00;
 constexpr uint8_t TOMBSTONE = 0x01;
 constexpr uint8_t EXPIRY = 0x02;
+constexpr uint8_t FLOOR = 0x03;
+constexpr uint8_t GHOST = 0x04;
 }  // namespace ItemKind
 
 namespace Limit {

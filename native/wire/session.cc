@@ -186,7 +186,7 @@ void Session::runWalk(const Request& request, std::string_view prefix) {
     return;
   }
   ClearStep step{0, request.horizon, 0};
-  step.deleted = worker_.clear(request.cursor, prefix, &step.horizon, &step.next);
+  step.deleted = worker_.clear(request.cursor, prefix, &step.horizon, &step.next, [](const Written&) {});
   out_ += encodeClear(out_, request.id, step);
 }
 

@@ -217,14 +217,22 @@ export const HELLO_ANSWER_BYTES = 16;
 export const Role = { CLIENT: 0, PEER: 1 } as const;
 
 /**
- * Of REPLICATE: u32 epoch (of the sender and of the stamp), u16 slot, u8 kind, u8 zero, u64 time and u16 node of the
- * version, u16 heat, u64 expiry (ms since 1970, 0 never), u64 hash (tombstones: the key's; else 0). Kind EXPIRY has no
- * value, and behind these the 16 bytes of the version it is based on.
+ * Of REPLICATE: u32 epoch of the sender, u16 slot, u8 kind, u8 zero, u64 time, u32 epoch and u16 node of the version, u16
+ * heat, u64 expiry (ms since 1970, 0 never), u64 hash (tombstones: the key's; else 0). Kind EXPIRY has no value, and
+ * behind these the 16 bytes of the version it is based on. An item sent again keeps the epoch it was stamped in.
  */
-export const REPLICATE_BYTES = 36;
-export const ItemKind = { ITEM: 0, TOMBSTONE: 1, EXPIRY: 2 } as const;
+export const REPLICATE_BYTES = 40;
+export const ItemKind = {
+  ITEM: 0,
+  TOMBSTONE: 1,
+  EXPIRY: 2,
+  /** In records: of the slot everything up to this version may have been forgotten; what the receiver has of it goes. */
+  FLOOR: 3,
+  /** In records: the key with this hash had this version, and was evicted or expired. */
+  GHOST: 4,
+} as const;
 /**
- * An item record in ITEMS and QUERY: u32 length of all, u8 kind (ITEM, TOMBSTONE), u8 encoding, u16 slot, u64 time,
+ * An item record in ITEMS and QUERY: u32 length of all, u8 kind (all but EXPIRY), u8 encoding, u16 slot, u64 time,
  * u32 epoch and u16 node of the version, u16 heat, u64 expiry, u64 hash, u16 key length, u16 zero; then key and value.
  */
 export const ITEM_RECORD_BYTES = 44;

@@ -106,14 +106,14 @@ export interface PeerBits {
   readonly whole: SlotBits;
   /** It was told that it is in sync. */
   readonly synced: SlotBits;
-  /** Nothing older than this is missed: milliseconds of a version; Infinity when nothing is. */
+  /** Nothing older than this is missed: milliseconds of a version, 2^48 - 1 when nothing is. */
   readonly sinceMs: number;
 }
 
 export interface PeerNews {
   /** On the monotonic clock; 0: never. */
   readonly heardAtMs: number;
-  /** All that the peer leads and wrote before was acknowledged by every copy in sync. Milliseconds of a version. */
+  /** All that the peer leads and wrote before is here, in slots for which this node was in sync. Milliseconds of a version. */
   readonly watermarkMs: number;
 }
 
@@ -177,6 +177,8 @@ export interface NativeStats {
   readonly moved: number;
   readonly outOfMemory: number;
   readonly protocolErrors: number;
+  /** Items of other nodes whose versions were too far ahead of this node's clock. */
+  readonly clockRefusals: number;
   readonly framesIn: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
@@ -249,8 +251,9 @@ export interface NativeWorker {
    */
   meet(nodeNumber: number, incarnation: string): boolean;
   /**
-   * Everything this node leads and wrote before is acknowledged by that node, as far as it may believe that it is in sync.
-   * Milliseconds of a version.
+   * Everything this node leads and wrote before is had by `nodeNumber`, in the slots for which it may think itself in
+   * sync; 0: by every node. Milliseconds of a version. Each peer is told its own: what one of them misses must not pass
+   * for acknowledged with it because another one has it.
    */
   watermarkMs(nodeNumber: number): number;
   /** Slots led by that node: REPLICA gets DETACHED. Nothing else is touched. */
