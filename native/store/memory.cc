@@ -188,6 +188,33 @@ std::unique_ptr<Memory> Memory::attach(const std::string& path, Failure* failure
   return memory;
 }
 
+std::unique_ptr<Memory> Memory::takeOver(const std::string& path, Failure* failure) {
+  std::unique_ptr<Memory> memory = attach(path, failure);
+  if (memory == nullptr) return nullptr;
+  // The dead creator's locks are taken by another word than its own, or nobody could tell whose they are.
+  const int place = memory->takePlace();
+  if (place < 0) {
+    fail(failure, "WORKERS_EXHAUSTED", "All places of the arena " + path + " are taken.");
+    return nullptr;
+  }
+  Place& creator = memory->view_.places[0];
+  const bool isDead = placeIsDead(creator);
+  if (isDead) {
+    Locker locker(memory->view_, static_cast<uint32_t>(place));
+    memory->reapPlace(0, locker);
+  }
+  memory->leavePlace(static_cast<uint32_t>(place));
+  if (!isDead && creator.state.load() != static_cast<uint32_t>(PlaceState::FREE)) {
+    fail(failure, "IN_USE", "The arena " + path + " is in use by the process that made it.");
+    return nullptr;
+  }
+  memory->isCreator_ = true;
+  memory->takePlace();
+  // Anonymous memory is known to others by the descriptor of its creator, which is this process from here on.
+  if (path.compare(0, 6, "/proc/") == 0) memory->file_.clear();
+  return memory;
+}
+
 Memory::~Memory() {
   if (isCreator_ && view_.places != nullptr) leavePlace(0);
   if (view_.base != nullptr) munmap(view_.base, view_.bytes);
@@ -288,11 +315,15 @@ int Memory::reap(int pid) {
 }
 
 void Memory::reapPlace(uint32_t index) {
+  Locker locker(view_, 0);
+  reapPlace(index, locker);
+}
+
+void Memory::reapPlace(uint32_t index, Locker& locker) {
   Place& place = view_.places[index];
   place.state.store(static_cast<uint32_t>(PlaceState::DEAD));
   view_.header->workerDeaths.fetch_add(1, std::memory_order_relaxed);
   const uint32_t word = lockWord(index, place.incarnation.load());
-  Locker locker(view_, 0);
   for (uint32_t i = 0; i < view_.geometry.segments; i++) {
     Segment* segment = &view_.segments[i];
     if (segment->lock.load(std::memory_order_acquire) != word) continue;

@@ -46,6 +46,8 @@ class Memory {
   // Null and *failure when it cannot be. A file that exists and fits is adopted, whatever state it was left in.
   static std::unique_ptr<Memory> create(const MemoryOptions& options, Failure* failure);
   static std::unique_ptr<Memory> attach(const std::string& path, Failure* failure);
+  // Attaches to a memory whose creator died, and takes that one's part, while workers may be using it.
+  static std::unique_ptr<Memory> takeOver(const std::string& path, Failure* failure);
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -91,6 +93,7 @@ class Memory {
   bool adopt(const MemoryOptions& options, Failure* failure);
   void startClock();
   void abandon(uint32_t ownerWord, Locker& locker);
+  void reapPlace(uint32_t place, Locker& locker);
 
   View view_;
   int fd_ = -1;

@@ -127,7 +127,12 @@ export class Daemon implements NodeState {
     const registry = await openRegistry(config.registry);
     const { self } = await joinCluster(registry, config, secret);
     const lease = await registry.openLease(config.leaseTtl);
-    const { arena, orphans } = await obtainMemory(config, self.number, found, log);
+    const { arena, orphans } = await obtainMemory(config, {
+      nodeNumber: self.number,
+      secret,
+      orphans: found,
+      log,
+    });
     await awaitName(registry, config, arena.incarnation);
     const isFirst = await claimMemory(registry, self, arena.incarnation);
     const topology = await readTopology(registry);

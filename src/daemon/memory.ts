@@ -1,4 +1,5 @@
 /** The node's memory: made, found in its file, or taken over from a daemon that died while its workers live. */
+import { createHmac } from 'node:crypto';
 import { loadAddon, type NativeArena } from '../store/index.js';
 import type { Config } from './config.js';
 import type { Logger } from './log.js';
@@ -10,12 +11,14 @@ export interface Memory {
   readonly orphans: Orphans | undefined;
 }
 
-export async function obtainMemory(
-  config: Config,
-  nodeNumber: number,
-  orphans: Orphans | undefined,
-  log: Logger,
-): Promise<Memory> {
+export interface MemoryNeeds {
+  readonly nodeNumber: number;
+  readonly secret: string;
+  readonly orphans: Orphans | undefined;
+  readonly log: Logger;
+}
+
+export async function obtainMemory(config: Config, { nodeNumber, secret, orphans, log }: MemoryNeeds): Promise<Memory> {
   const addon = loadAddon();
   const adopted = await orphans?.adoptMemory(addon, config);
   const arena =
@@ -26,12 +29,18 @@ export async function obtainMemory(
       nodeName: config.name,
       nodeNumber,
       replicated: config.rf > 1,
+      ...(config.rf > 1 && { hashSeed: hashSeedOf(secret) }),
       ...(config.arena !== undefined && { file: config.arena }),
     });
   const origin = adopted === undefined ? arena.origin : 'adopted';
   const { incarnation, pages } = arena;
   log.info({ event: 'arena', origin, incarnation, bytes: config.memory, pages }, `memory ${origin}`);
   return { arena, orphans: adopted === undefined ? undefined : orphans };
+}
+
+/** Deletions travel as hashes, so that all nodes must hash alike; who knows the seed can choose keys that collide. */
+function hashSeedOf(secret: string): bigint {
+  return createHmac('sha256', secret).update('henge hash seed').digest().readBigUInt64LE();
 }
 
 /**

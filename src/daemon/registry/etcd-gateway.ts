@@ -155,9 +155,12 @@ export class EtcdGateway {
       const deadline = setTimeout(() => fail(`no answer within ${tryMsMax} ms`), tryMsMax).unref();
       request.on('socket', (socket) => {
         isConnected = !socket.connecting;
-        socket.once('connect', () => {
-          isConnected = true;
-        });
+        // A connection that is used again would gather listeners that are never called.
+        if (socket.connecting) {
+          socket.once('connect', () => {
+            isConnected = true;
+          });
+        }
       });
       request.on('error', (error) => fail(error.message));
       request.on('response', (response) => {
