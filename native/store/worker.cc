@@ -38,7 +38,13 @@ Worker::Worker(Memory& memory, uint32_t place)
   beginChunk();
 }
 
-Worker::~Worker() { memory_.leavePlace(place_); }
+Worker::~Worker() {
+  if (isAbandoned_) {
+    memory_.reapPlace(place_);
+  } else {
+    memory_.leavePlace(place_);
+  }
+}
 
 void Worker::beginChunk() {
   const uint64_t mono = monotonicMs();

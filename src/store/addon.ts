@@ -291,6 +291,8 @@ export interface NativeWorker {
   tick(): void;
   /** Gives the place back. Open regions are sealed. */
   close(): void;
+  /** Ends as if its process had been killed and reaped: for the simulator, all of whose processes are one. */
+  abandon(): void;
 }
 
 export interface LinkAnswer {
@@ -341,6 +343,11 @@ export interface NativeArena {
 export interface Addon {
   create(options: ArenaOptions): NativeArena;
   attach(path: string): NativeArena;
+  /**
+   * Attaches to a memory whose creator died, and takes that one's part: workers may be using it. @throws Error `IN_USE`
+   * when the creator lives
+   */
+  takeOver(path: string): NativeArena;
   /** A bound, listening TCP socket with SO_REUSEPORT: the kernel spreads connections over all workers. Returns its descriptor. */
   listenTcp(host: string, port: number, backlog: number): number;
   /** CRC16 slot of a key, for tests that compare it with src/ring. */
