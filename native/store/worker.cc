@@ -41,9 +41,11 @@ Worker::Worker(Memory& memory, uint32_t place)
 Worker::~Worker() {
   if (isAbandoned_) {
     memory_.reapPlace(place_);
-  } else {
-    memory_.leavePlace(place_);
+    return;
   }
+  new_.close();
+  kept_.close();
+  memory_.leavePlace(place_);
 }
 
 void Worker::beginChunk() {

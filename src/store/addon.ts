@@ -184,7 +184,10 @@ export interface NativeStats {
   readonly bytesOut: number;
   readonly scrubs: number;
   readonly workerDeaths: number;
-  /** Items per kind of frame are in the fields above; this is time spent in execute, one bucket a power of two of microseconds. */
+  /**
+   * Items per kind of frame are in the fields above; this is time spent in execute, one bucket a power of two of
+   * microseconds.
+   */
   readonly chunkMicroseconds: readonly number[];
   readonly chunkSeconds: number;
 }
@@ -212,8 +215,8 @@ export interface NativeWorker {
   execute(connection: number, bytes: number): number;
   readonly flags: Uint32Array;
   /**
-   * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how many
-   * the kernel took; 0 on any error, which the socket's owner meets at its own next write.
+   * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how
+   * many the kernel took; 0 on any error, which the socket's owner meets at its own next write.
    */
   send(descriptor: number, bytes: number): number;
   takeControl(): ControlFrame[];
