@@ -77,6 +77,17 @@ describe.skipIf(!isEtcdInstalled)('a registry in etcd', () => {
     await expect.poll(() => told, PATIENCE).toHaveLength(3);
   });
 
+  test('counts its lease from the sending of a keep-alive, not from its answer', async () => {
+    await using etcd = await TestEtcd.start();
+    await using gate = await Gate.open(etcd.url);
+    await using registry = await open(gate.url);
+    const lease = await registry.openLease(SHORT_MS);
+    gate.answerDelayMs = SHORT_MS / 5;
+    const first = lease.validUntilMs;
+    await expect.poll(() => lease.validUntilMs, PATIENCE).toBeGreaterThan(first);
+    expect(lease.validUntilMs).toBeLessThanOrEqual(monotonicMs() + SHORT_MS - gate.answerDelayMs);
+  });
+
   test('notices that its lease was revoked by somebody else', async () => {
     await using etcd = await TestEtcd.start();
     await using registry = await open(etcd.url);

@@ -11,7 +11,9 @@ if (!isEtcdInstalled && process.env.CI === 'true') throw new Error('CI needs etc
 if (!isEtcdInstalled) console.warn('skipped: registries in etcd, which is not installed (etcd-server)');
 
 const READY_MS_MAX = 30_000;
-/** Short elections, so that a test of losing the leader is short; leases of a second are the shortest etcd then grants. */
+/**
+ * Short elections, so that a test of losing the leader is short; leases of a second are the shortest etcd then grants.
+ */
 const TIMES = ['--heartbeat-interval=50', '--election-timeout=500'];
 
 interface Member {

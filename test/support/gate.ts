@@ -23,6 +23,8 @@ export class Gate implements AsyncDisposable {
   /** Nothing comes back any more on any connection. */
   isMutingAll = false;
   isClosed = false;
+  /** So late comes what comes back. */
+  answerDelayMs = 0;
 
   private constructor(url: string) {
     this.#target = new URL(url);
@@ -85,7 +87,9 @@ export class Gate implements AsyncDisposable {
     });
     server.on('data', (bytes: Buffer) => {
       const isMuted = this.isMutingAll || (passage.carriesWatch && this.isMutingWatches);
-      if (!isMuted) client.write(bytes);
+      if (isMuted) return;
+      if (this.answerDelayMs === 0) client.write(bytes);
+      else setTimeout(() => client.write(bytes), this.answerDelayMs);
     });
     for (const [socket, other] of [
       [client, server],

@@ -1,10 +1,10 @@
 /**
- * Follows the records under a prefix: reads all of them, and streams what changes from the next revision on. Whenever the
- * stream ends (etcd restarted, its leader lost, the revision compacted away), it begins again by reading everything, so
- * there is one way to be right, and none that depends on how a stream ended.
+ * Follows the records under a prefix: reads all of them, and streams what changes from the next revision on. Whenever
+ * the stream ends (etcd restarted, its leader lost, the revision compacted away), it begins again by reading
+ * everything, so there is one way to be right, and none that depends on how a stream ended.
  *
- * A stream may also die silently, with its connection open. So everything is read again every few seconds, by calls that go
- * to whichever member answers; where that brings news, the stream had nothing to say any more, and is replaced.
+ * A stream may also die silently, with its connection open. So everything is read again every few seconds, by calls
+ * that go to whichever member answers; where that brings news, the stream had nothing to say any more, and is replaced.
  */
 import { z } from 'zod';
 import type { RegistryWatch } from '../../cluster/index.js';
