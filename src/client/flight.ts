@@ -17,16 +17,23 @@
 import { abortable, abortError } from './abort.js';
 import type { Freshness } from './codec.js';
 import { HengeError } from './errors.js';
-import type { Keyspace } from './keyspace.js';
 import {
   type CallOptions,
   type ClientSettings,
   type Key,
   parseTtl,
   type ReadLevel,
+  type ReadOptions,
+  type SetOptions,
   type Ttl,
   type WriteOptions,
 } from './options.js';
+
+/** What flights need of a keyspace. */
+interface FlightCache {
+  readForFlight(key: Key, options: ReadOptions): Promise<unknown>;
+  storeForFlight(key: Key, value: unknown, freshUntil: number | undefined, options: SetOptions): Promise<unknown>;
+}
 
 /** Gets a value from where it comes from. `signal` fires when nobody waits for it any more. */
 export type Loader<T> = (context: { readonly signal: AbortSignal }) => T | Promise<T>;
@@ -73,7 +80,7 @@ interface Task<T> {
   readonly load: Loader<T>;
   readonly options: GetOrSetOptions;
   readonly windows: Windows;
-  readonly cache: Keyspace;
+  readonly cache: FlightCache;
   readonly signal: AbortSignal;
 }
 
@@ -88,7 +95,7 @@ export class Flights {
     this.#turns = new Turns(settings.loadsMax);
   }
 
-  run<T>(key: Key, load: Loader<T>, options: GetOrSetOptions, cache: Keyspace): Promise<T> {
+  run<T>(key: Key, load: Loader<T>, options: GetOrSetOptions, cache: FlightCache): Promise<T> {
     const windows = windowsOf(options, this.settings.ttlMs);
     if (options.signal?.aborted) throw abortError(options.signal);
     const id = typeof key === 'string' ? `s${key}` : `b${Buffer.from(key).toString('latin1')}`;
