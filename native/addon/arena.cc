@@ -77,6 +77,11 @@ napi_value resume(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value isFenced(napi_env env, napi_callback_info info) {
+  ArenaBox& box = Call(env, info).box<ArenaBox>();
+  return box.isOpen(env) ? makeBoolean(env, box.memory()->isFenced()) : nullptr;
+}
+
 napi_value setFence(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   ArenaBox& box = call.box<ArenaBox>();
@@ -202,6 +207,7 @@ napi_value makeArena(napi_env env, std::shared_ptr<Memory> memory) {
   box->define(env, object, "install", install);
   box->define(env, object, "resume", resume);
   box->define(env, object, "setFence", setFence);
+  box->define(env, object, "isFenced", isFenced);
   box->define(env, object, "epoch", epoch);
   box->define(env, object, "stats", stats);
   box->define(env, object, "slotItems", slotItems);

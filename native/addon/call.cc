@@ -78,6 +78,8 @@ Call::Call(napi_env env, napi_callback_info info) : env_(env) {
   box_ = static_cast<Box*>(data);
 }
 
+bool Call::has(size_t index) const { return typeOf(env_, arguments_[index]) != napi_undefined; }
+
 bool Call::integer(size_t index, const char* name, int64_t least, int64_t most, int64_t* out) const {
   return readInteger(env_, arguments_[index], name, least, most, out);
 }

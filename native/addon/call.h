@@ -40,6 +40,8 @@ class Call {
   }
   napi_value argument(size_t index) const { return arguments_[index]; }
 
+  // An optional argument was given.
+  bool has(size_t index) const;
   // A whole number from `least` to `most`.
   bool integer(size_t index, const char* name, int64_t least, int64_t most, int64_t* out) const;
   // Of a clock: fractions are allowed, and cut off by who takes them.
@@ -50,7 +52,7 @@ class Call {
   bool bytes(size_t index, const char* name, std::string_view* out) const;
 
  private:
-  static constexpr size_t ARGUMENTS_MAX = 3;
+  static constexpr size_t ARGUMENTS_MAX = 5;
 
   napi_env env_;
   napi_value arguments_[ARGUMENTS_MAX] = {};

@@ -93,6 +93,7 @@ struct alignas(CACHE_LINE) Peer {
   std::atomic<uint64_t> watermarkMs;
   std::atomic<uint64_t> since;           // Since: lowest version it missed
   std::atomic<uint64_t> sendingSinceMs;  // lowest version of what is being sent
+  std::atomic<uint64_t> incarnation;     // of its memory, when it was last met; 0: it was not
 };
 static_assert(sizeof(Peer) == 64, "a line each");
 

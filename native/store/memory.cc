@@ -343,6 +343,11 @@ void Memory::resume(bool isWhole) { Installer(view_, 0).resume(isWhole); }
 
 void Memory::setFence(uint64_t deadlineMs) { view_.header->fenceAtMs.store(deadlineMs, std::memory_order_release); }
 
+bool Memory::isFenced() const {
+  const uint64_t deadlineMs = view_.header->fenceAtMs.load(std::memory_order_acquire);
+  return deadlineMs != 0 && steadyMs(view_) >= deadlineMs;
+}
+
 Stats Memory::stats() const {
   Stats sum = {};
   for (uint32_t i = 0; i < PLACES_MAX; i++) {

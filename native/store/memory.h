@@ -73,6 +73,7 @@ class Memory {
   void resume(bool isWhole);
   // No write from this moment of the steady clock on; 0: never.
   void setFence(uint64_t deadlineMs);
+  bool isFenced() const;
   uint32_t epoch() const { return view_.header->epoch.load(std::memory_order_acquire); }
 
   Stats stats() const;

@@ -32,6 +32,7 @@ int Peers::add(uint16_t node) {
     peer.watermarkMs.store(0);
     peer.since.store(SINCE_NOTHING << 16);
     peer.sendingSinceMs.store(SINCE_NOTHING);
+    peer.incarnation.store(0);
     peer.node.store(node, std::memory_order_release);
     return static_cast<int>(i);
   }

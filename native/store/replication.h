@@ -26,7 +26,8 @@ enum class SlotState : uint8_t {
 
 namespace SlotFlag {
 constexpr uint8_t POSSIBLE_LOSS = 1;
-// Of a REPLICA: its primary is not heard any more. Of a slot that is TAKING_OVER: it was a copy in sync before.
+// Of a REPLICA: its primary is not heard any more. Of a slot that is neither that nor led: it was in sync, or led, when the
+// leader before ended.
 constexpr uint8_t DETACHED = 2;
 constexpr uint8_t MERGING = 4;
 constexpr uint8_t DEPOSED = 8;

@@ -15,12 +15,14 @@ SlotState whenCopy(const SlotMoment& before, const SlotArrival& arrival) {
   return stays ? SlotState::REPLICA : SlotState::JOINING;
 }
 
-// What goes along with a state that stays; and what a copy in sync brings into its take-over.
-uint8_t flagsAfter(const SlotMoment& before, SlotState state, bool isGapless) {
-  const bool stays = before.state == state && isGapless;
-  if (stays) return static_cast<uint8_t>(before.flags & ~SlotFlag::DEPOSED);
-  const bool wasInSync = before.state == SlotState::REPLICA && isGapless;
-  return state == SlotState::TAKING_OVER && wasInSync ? SlotFlag::DETACHED : 0;
+// What goes along with a state that stays; and what whoever was in sync brings into the reign of the next leader: it counts
+// when that one takes over, until yet another one leads.
+uint8_t flagsAfter(const SlotMoment& before, SlotState state, bool isGapless, bool isSameLeader) {
+  if (before.state == state && isSameLeader) return static_cast<uint8_t>(before.flags & ~SlotFlag::DEPOSED);
+  if (state == SlotState::PRIMARY || state == SlotState::REPLICA) return 0;
+  const bool wasInSync = before.state == SlotState::REPLICA || before.state == SlotState::PRIMARY;
+  if (isGapless && wasInSync) return SlotFlag::DETACHED;
+  return isSameLeader ? static_cast<uint8_t>(before.flags & SlotFlag::DETACHED) : 0;
 }
 
 }  // namespace
@@ -40,7 +42,7 @@ SlotMoment afterInstall(const SlotMoment& before, const SlotArrival& arrival) {
   }
   const bool isGapless = isContiguous(before, arrival);
   const bool isSameLeader = isGapless && before.leader == arrival.leader;
-  after.flags = flagsAfter(before, after.state, isGapless);
+  after.flags = flagsAfter(before, after.state, isGapless, isSameLeader);
   after.leaderEpoch = isSameLeader ? before.leaderEpoch : arrival.epoch;
   return after;
 }

@@ -98,6 +98,8 @@ class Worker {
   PeerBits peerBits(uint16_t node);
   PeerNews peerNews(uint16_t node) const;
   void heard(uint16_t node, uint64_t watermarkMs);
+  // The memory a node has now. True: it is another one than when they last met, so the node lacks everything; that is noted.
+  bool meet(uint16_t node, uint64_t incarnation);
   // Whatever this node leads and stamped before is had by that node, where it may believe that it is in sync; 0: by all nodes.
   uint64_t watermarkMs(uint16_t node = 0) const;
   void detach(uint16_t node);

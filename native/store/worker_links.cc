@@ -84,6 +84,25 @@ void Worker::heard(uint16_t node, uint64_t watermarkMs) {
   view_.peers[peer].heardAtMs.store(steadyMs(view_), std::memory_order_release);
 }
 
+// Noted before it is remembered: should this process die in between, the next one to meet the node notes it again.
+bool Worker::meet(uint16_t node, uint64_t incarnation) {
+  const int found = addPeer(node);
+  if (found < 0) return false;
+  const auto peer = static_cast<uint32_t>(found);
+  std::atomic<uint64_t>& known = view_.peers[peer].incarnation;
+  const uint64_t before = known.load(std::memory_order_acquire);
+  if (before == incarnation) return false;
+  for (uint32_t slot = 0; slot < view_.slotCount() && before != 0; slot++) {
+    const auto local = static_cast<uint16_t>(slot);
+    const Hold hold(locker_, &view_.segments[view_.segmentOf(local)]);
+    if (!peers_.isLedHere(local) || peers_.rankOf(local, peer) < 0) continue;
+    peers_.forget(local, peer);
+    peers_.missWhole(local, peer);
+  }
+  known.store(incarnation, std::memory_order_release);
+  return before != 0;
+}
+
 PeerNews Worker::peerNews(uint16_t node) const {
   const int peer = peers_.find(node);
   if (peer < 0) return {};

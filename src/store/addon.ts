@@ -251,8 +251,9 @@ export interface NativeWorker {
    */
   meet(nodeNumber: number, incarnation: string): boolean;
   /**
-   * Everything this node leads and wrote before is acknowledged by that node, as far as it may believe that it is in sync.
-   * Milliseconds of a version.
+   * Everything this node leads and wrote before is had by `nodeNumber`, in the slots for which it may think itself in
+   * sync; 0: by every node. Milliseconds of a version. Each peer is told its own: what one of them misses must not pass
+   * for acknowledged with it because another one has it.
    */
   watermarkMs(nodeNumber: number): number;
   /** Slots led by that node: REPLICA gets DETACHED. Nothing else is touched. */
