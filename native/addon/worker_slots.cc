@@ -98,6 +98,15 @@ napi_value heard(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value meet(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  uint16_t node = 0;
+  std::string incarnation;
+  if (!box.isOpen() || !readNode(call, 0, &node) || !call.text(1, "incarnation", &incarnation)) return nullptr;
+  return makeBoolean(env, box.worker().meet(node, strtoull(incarnation.c_str(), nullptr, 16)));
+}
+
 napi_value watermarkMs(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
@@ -240,6 +249,7 @@ void defineSlots(napi_env env, napi_value object, WorkerBox& box) {
   box.define(env, object, "peerBits", peerBits);
   box.define(env, object, "peerNews", peerNews);
   box.define(env, object, "heard", heard);
+  box.define(env, object, "meet", meet);
   box.define(env, object, "watermarkMs", watermarkMs);
   box.define(env, object, "detach", detach);
   box.define(env, object, "collect", collect);

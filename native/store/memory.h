@@ -63,9 +63,10 @@ class Memory {
   int takePlace();
   void leavePlace(uint32_t place);
 
-  // Declares a process (or one place) dead: its locks are taken over and scrubbed, its regions sealed, its places freed.
+  // Declares a process (or one place) dead: its locks are taken over and scrubbed, its regions sealed, its places freed. False:
+  // somebody alive is scrubbing after it; the next reap() comes back for it.
   int reap(int pid);
-  void reapPlace(uint32_t place);
+  bool reapPlace(uint32_t place);
 
   // Puts an epoch in place, segment by segment under the locks. False: this one, or a newer one, stands already.
   bool install(const Installation& installation);
@@ -93,7 +94,9 @@ class Memory {
   bool adopt(const MemoryOptions& options, Failure* failure);
   void startClock();
   void abandon(uint32_t ownerWord, Locker& locker);
-  void reapPlace(uint32_t place, Locker& locker);
+  bool reapPlace(uint32_t place, Locker& locker);
+  void takeOverAll(uint32_t word, Locker& locker);
+  bool isTakenOver(uint32_t word, Locker& locker);
 
   View view_;
   int fd_ = -1;

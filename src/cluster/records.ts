@@ -2,8 +2,8 @@
  * The records a registry keeps, and the view of the topology that is made from them.
  *
  * A slot table is a pure function of the topology record alone, so that record carries what the function needs (name,
- * number, zone, weight); where a member can be reached stands in its own record, since an address may change at any time
- * and moves nothing. Epochs after the first, and everything about moving data, come with membership change.
+ * number, zone, weight); where a member can be reached stands in its own record, since an address may change at any
+ * time and moves nothing. Epochs after the first, and everything about moving data, come with membership change.
  */
 import { z } from 'zod';
 import type { RecordKey } from './registry.js';

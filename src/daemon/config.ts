@@ -225,7 +225,8 @@ function checkTogether(config: Config): void {
   if (config.maxValue > valueBytesMax) {
     const [maxValue, memory] = [config.maxValue, config.memory];
     throw new ConfigError(
-      `a value of ${maxValue} bytes (--max-value) can never fit: a store of ${memory} bytes (--memory) takes at most ${valueBytesMax}`,
+      `a value of ${maxValue} bytes (--max-value) can never fit: ` +
+        `a store of ${memory} bytes (--memory) takes at most ${valueBytesMax}`,
     );
   }
   checkRegistry(config);

@@ -185,7 +185,9 @@ export class Daemon implements NodeState {
     this.#log.info({ event: 'log-level', to: level }, `log level is ${level}`);
   }
 
-  /** Stops accepting, lets connections end, closes the memory clean. Resolves when the process may exit with status 0. */
+  /**
+   * Stops accepting, lets connections end, closes the memory clean. Resolves when the process may exit with status 0.
+   */
   drain(): Promise<void> {
     this.#draining ??= this.#drain();
     return this.#draining;

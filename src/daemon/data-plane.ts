@@ -28,7 +28,9 @@ const HELLO_TICKS_MAX = 5_000 / TICK_MS;
 const BLOCKED_TICKS_MAX = 30_000 / TICK_MS;
 /** Unsent bytes of all connections together, past which the one that would add more is closed. */
 const UNSENT_BYTES_MAX = 256 * 1024 * 1024;
-/** Native calls in a row for one connection whose output is taken as fast as it comes, before others have their turn. */
+/**
+ * Native calls in a row for one connection whose output is taken as fast as it comes, before others have their turn.
+ */
 const ROUNDS_MAX = 16;
 /** Silence after which TCP itself asks whether the other end is there: finds half-open connections. */
 const KEEPALIVE_DELAY_MS = 60_000;

@@ -1,9 +1,9 @@
 /**
- * A cluster of several nodes on this machine, for development and demonstrations: writes the records of all members into a
- * fresh registry, then starts one `henge serve` for each.
+ * A cluster of several nodes on this machine, for development and demonstrations: writes the records of all members
+ * into a fresh registry, then starts one `henge serve` for each.
  *
- * The nodes are children with a channel: they say when they are ready, and drain by themselves when this process is gone,
- * however it went. They are out of the terminal's process group, so that Ctrl-C comes to them once, by stop().
+ * The nodes are children with a channel: they say when they are ready, and drain by themselves when this process is
+ * gone, however it went. They are out of the terminal's process group, so that Ctrl-C comes to them once, by stop().
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';

@@ -89,7 +89,9 @@ export class Supervisor {
     this.#stuckTimer = setInterval(() => this.#killStuck(), STUCK_POLL_MS);
   }
 
-  /** Starts all workers; resolves to the port once they all serve. Throws if one cannot: then the node cannot either. */
+  /**
+   * Starts all workers; resolves to the port once they all serve. Throws if one cannot: then the node cannot either.
+   */
   async start(): Promise<number> {
     const [first, ...others] = this.#places;
     if (first === undefined) throw new RangeError('a node needs a worker');

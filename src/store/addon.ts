@@ -106,7 +106,7 @@ export interface PeerBits {
   readonly whole: SlotBits;
   /** It was told that it is in sync. */
   readonly synced: SlotBits;
-  /** Nothing older than this is missed: milliseconds of a version, 2^48 - 1 when nothing is. */
+  /** Nothing older than this is missed: milliseconds of a version; Infinity when nothing is. */
   readonly sinceMs: number;
 }
 
@@ -184,7 +184,10 @@ export interface NativeStats {
   readonly bytesOut: number;
   readonly scrubs: number;
   readonly workerDeaths: number;
-  /** Items per kind of frame are in the fields above; this is time spent in execute, one bucket a power of two of microseconds. */
+  /**
+   * Items per kind of frame are in the fields above; this is time spent in execute, one bucket a power of two of
+   * microseconds.
+   */
   readonly chunkMicroseconds: readonly number[];
   readonly chunkSeconds: number;
 }
@@ -212,8 +215,8 @@ export interface NativeWorker {
   execute(connection: number, bytes: number): number;
   readonly flags: Uint32Array;
   /**
-   * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how many
-   * the kernel took; 0 on any error, which the socket's owner meets at its own next write.
+   * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how
+   * many the kernel took; 0 on any error, which the socket's owner meets at its own next write.
    */
   send(descriptor: number, bytes: number): number;
   takeControl(): ControlFrame[];
@@ -291,6 +294,8 @@ export interface NativeWorker {
   tick(): void;
   /** Gives the place back. Open regions are sealed. */
   close(): void;
+  /** Ends as if its process had been killed and reaped: for the simulator, all of whose processes are one. */
+  abandon(): void;
 }
 
 export interface LinkAnswer {

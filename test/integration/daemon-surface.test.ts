@@ -1,5 +1,7 @@
 /** What a node shows to those who start it, probe it and ask it over HTTP. */
+import { writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Henge } from '../../src/client/index.js';
 import { henge, scratch, TestDaemon } from '../support/daemon.js';
@@ -24,6 +26,24 @@ describe('a node is not started', () => {
     expect(status).toBe(0);
     expect(stdout).toMatch(/^memory: 67108864 +# flag --memory$/m);
     expect(stdout).toMatch(/^zone: east +# environment HENGE_ZONE$/m);
+  });
+
+  test('by --config: a flag counts before a variable, that before the file', async () => {
+    const file = join(folder.path, 'henge.yaml');
+    writeFileSync(file, 'memory: 64mb\nzone: west\nweight: 2\n');
+    const words = ['serve', '--config', file, '--memory=32mb', '--print-config'];
+    const { status, stdout } = await henge(words, { HENGE_ZONE: 'east' });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^memory: 33554432 +# flag --memory$/m);
+    expect(stdout).toMatch(/^zone: east +# environment HENGE_ZONE$/m);
+    expect(stdout).toMatch(/^weight: 2 +# file .*henge\.yaml$/m);
+  });
+
+  test('by a file with an option that does not exist: the sentence names both, exit status 2', async () => {
+    const file = join(folder.path, 'mistyped.yaml');
+    writeFileSync(file, 'memroy: 64mb\n');
+    const { status, stderr } = await henge(['serve', '--config', file]);
+    expect({ status, stderr }).toMatchObject({ status: 2, stderr: expect.stringMatching(/mistyped\.yaml.*memroy/) });
   });
 
   test('where its name runs, its port is taken, or the cluster is another', async () => {
