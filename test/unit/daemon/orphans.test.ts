@@ -105,6 +105,7 @@ describe('workers whose daemon was killed alone', () => {
     const own = arena.worker();
     await orphans?.drain(arena);
     expect(orphans?.count).toBe(0);
+    if (worker.exitCode === null) await once(worker, 'exit');
     expect(worker.exitCode).toBe(0);
     // From here on this process is what others find the memory by.
     expect(addon.attach(arena.path).incarnation).toBe(footprint.incarnation);
