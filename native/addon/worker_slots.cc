@@ -98,13 +98,24 @@ napi_value heard(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// The text of Memory::incarnation(): 16 hexadecimal digits.
+bool readIncarnation(const Call& call, size_t index, uint64_t* incarnation) {
+  std::string text;
+  if (!call.text(index, "incarnation", &text)) return false;
+  char* end = nullptr;
+  *incarnation = strtoull(text.c_str(), &end, 16);
+  if (text.size() == 16 && *end == 0) return true;
+  napi_throw_range_error(call.env(), nullptr, "incarnation has 16 hexadecimal digits");
+  return false;
+}
+
 napi_value meet(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
   uint16_t node = 0;
-  std::string incarnation;
-  if (!box.isOpen() || !readNode(call, 0, &node) || !call.text(1, "incarnation", &incarnation)) return nullptr;
-  return makeBoolean(env, box.worker().meet(node, strtoull(incarnation.c_str(), nullptr, 16)));
+  uint64_t incarnation = 0;
+  if (!box.isOpen() || !readNode(call, 0, &node) || !readIncarnation(call, 1, &incarnation)) return nullptr;
+  return makeBoolean(env, box.worker().meet(node, incarnation));
 }
 
 napi_value watermarkMs(napi_env env, napi_callback_info info) {
