@@ -29,12 +29,6 @@ import {
   type WriteOptions,
 } from './options.js';
 
-/** What flights need of a keyspace. */
-interface FlightCache {
-  readForFlight(key: Key, options: ReadOptions): Promise<unknown>;
-  storeForFlight(key: Key, value: unknown, freshUntil: number | undefined, options: SetOptions): Promise<unknown>;
-}
-
 /** Gets a value from where it comes from. `signal` fires when nobody waits for it any more. */
 export type Loader<T> = (context: { readonly signal: AbortSignal }) => T | Promise<T>;
 
