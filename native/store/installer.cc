@@ -185,7 +185,6 @@ void Installer::rewrite(uint16_t slot, const SlotMoment& before, const SlotMomen
 void Installer::noteCopies(uint16_t slot, const SlotMoment& before, const SlotMoment& after, const Row& old, const Row& row) {
   Peers peers(view_);
   const bool isGapless = before.epoch != 0 && before.epoch + 1 == after.epoch;
-  const bool ledBefore = before.leader == view_.nodeNumber;
   const bool keepsBooks = isGapless && leads(before) && leads(after);
   const bool isFounded = after.state == SlotState::PRIMARY && before.epoch == 0;
   for (uint32_t i = 0; i < old.length && i < ROW_MAX; i++) {
@@ -212,8 +211,8 @@ void Installer::noteCopies(uint16_t slot, const SlotMoment& before, const SlotMo
       slots.missed = static_cast<uint16_t>(slots.missed | bit);
       peers.lower(peer, 0);
     }
-    // Where this node led before, or may have without knowing, the others need not have noticed that anything changed.
-    if (!isFounded && (!isGapless || ledBefore)) slots.told = static_cast<uint16_t>(slots.told | bit);
+    // In the epochs that were missed this node may have led without knowing, and this one be in sync.
+    if (!isFounded && !isGapless) slots.told = static_cast<uint16_t>(slots.told | bit);
   }
 }
 

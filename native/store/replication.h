@@ -75,7 +75,7 @@ constexpr uint64_t SINCE_NOTHING = (1ULL << 48) - 1;
 // What this node knows of what another has, for the slots that it leads.
 struct PeerBits {
   std::string missed, whole, synced;
-  uint64_t sinceMs = SINCE_NOTHING;  // nothing older is missed; SINCE_NOTHING: nothing is
+  uint64_t sinceMs = SINCE_NOTHING;  // nothing older is missed; SINCE_NOTHING (to JavaScript Infinity): nothing is
 };
 
 struct PeerNews {

@@ -106,7 +106,7 @@ export interface PeerBits {
   readonly whole: SlotBits;
   /** It was told that it is in sync. */
   readonly synced: SlotBits;
-  /** Nothing older than this is missed: milliseconds of a version, 2^48 - 1 when nothing is. */
+  /** Nothing older than this is missed: milliseconds of a version; Infinity when nothing is. */
   readonly sinceMs: number;
 }
 
