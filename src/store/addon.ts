@@ -110,6 +110,17 @@ export interface PeerBits {
   readonly sinceMs: number;
 }
 
+/** Of every slot, what is known of who led it before the present leader did. */
+export interface Reigns {
+  /** Its number; 0: not known. */
+  readonly leaders: Uint16Array;
+  /** Whatever it wrote before this is here. Milliseconds of a version; VERSION_MS_MAX: all of it. */
+  readonly heldUntilMs: Float64Array;
+}
+
+/** The highest milliseconds a version can have. */
+export const VERSION_MS_MAX = 2 ** 48 - 1;
+
 export interface PeerNews {
   /** On the monotonic clock; 0: never. */
   readonly heardAtMs: number;
@@ -250,6 +261,7 @@ export interface NativeWorker {
   states(): Uint8Array;
   /** SlotFlag bits of every slot. */
   slotFlags(): Uint8Array;
+  reigns(): Reigns;
   peerBits(nodeNumber: number): PeerBits;
   peerNews(nodeNumber: number): PeerNews;
   /** Notes a peer's heartbeat. */
