@@ -27,6 +27,15 @@ export class TestEtcd implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'henge-etcd-'));
   readonly #members: Member[] = [];
 
+  /** A run that was broken off must not leave servers behind. */
+  readonly #killAll = () => {
+    for (const { process } of this.#members) process.kill('SIGKILL');
+  };
+
+  private constructor() {
+    process.once('exit', this.#killAll);
+  }
+
   static async start(size: 1 | 3 = 1): Promise<TestEtcd> {
     const etcd = new TestEtcd();
     const ports = await freePorts(2 * size);
@@ -104,6 +113,7 @@ export class TestEtcd implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#members.map((_, index) => this.kill(index)));
     rmSync(this.#folder, { recursive: true, force: true });
+    process.off('exit', this.#killAll);
   }
 
   #member(index: number): Member {

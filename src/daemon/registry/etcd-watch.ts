@@ -95,17 +95,16 @@ export class EtcdWatch implements RegistryWatch {
       },
     });
     this.#stream = stream;
-    if (this.#isClosed) stream.close();
     let isOver = false;
     const ended = stream.ended.then(() => {
       isOver = true;
       this.#wake();
     });
-    while (!isOver) {
+    while (!isOver && !this.#isClosed) {
       await this.#pause(READ_AGAIN_MS);
-      if (!isOver && (await this.#hasMissed())) stream.close();
-      if (this.#isClosed) stream.close();
+      if (!isOver && !this.#isClosed && (await this.#hasMissed())) break;
     }
+    stream.close();
     await ended;
   }
 
