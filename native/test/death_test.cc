@@ -1,6 +1,7 @@
-// Death between any two stores. A process works on a store that it may only read; each store is caught, counted, let through
-// alone (one step of the processor, then the memory is closed again), and the one whose turn it is is the process's last. So
-// every order of "this was written, that was not" which a death can leave is met, not just those that random kills hit.
+// Death between any two stores. A process works on a store that it may only read; each of its stores is caught, let through
+// alone (one step of the processor, then the memory is closed again), and written down. From that the memory is put together
+// as a death before any of them would have left it. So every order of "this was written, that was not" is met, not just those
+// that random kills hit.
 #include <csignal>
 
 #if defined(__x86_64__)
@@ -19,37 +20,51 @@ namespace {
 using namespace henge;
 using namespace pictured;
 
-constexpr uint32_t HANG_SECONDS = 240;
-constexpr uint32_t DEATHS = 100;        // where there are too many stores for each to be the last
+constexpr uint32_t STORES_MAX = 200'000;
+constexpr size_t ARENA_BYTES_MAX = 1 << 20;
 constexpr greg_t TRAP_FLAG = 0x100;
 
-// ---- a process that dies at its n-th store -------------------------------------------------------------------------------
+// ---- a process whose every store is known --------------------------------------------------------------------------------
+
+// The widest store there is; behind a narrower one stands what stood there anyway.
+struct Store {
+  uint32_t at;
+  uint32_t bytes;
+  char content[64];
+};
+
+// In memory shared by who is watched and who watches.
+struct Tape {
+  uint32_t count;
+  Store stores[STORES_MAX];
+};
 
 struct Gate {
   char* from = nullptr;
   size_t bytes = 0;
-  uint32_t last = 0;
-  uint32_t* seen = nullptr;  // shared with who waits for the process
+  uint32_t at = 0;  // of the store let through
+  Tape* tape = nullptr;
 };
 Gate gate;
 
 void onStore(int, siginfo_t* info, void* context) {
   const auto* at = static_cast<char*>(info->si_addr);
-  if (at < gate.from || at >= gate.from + gate.bytes) _exit(9);
-  if ((*gate.seen)++ == gate.last) kill(getpid(), SIGKILL);
+  if (at < gate.from || at >= gate.from + gate.bytes || gate.tape->count == STORES_MAX) _exit(9);
+  gate.at = static_cast<uint32_t>(at - gate.from);
   mprotect(gate.from, gate.bytes, PROT_READ | PROT_WRITE);
   static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_EFL] |= TRAP_FLAG;
 }
 
 void onStep(int, siginfo_t*, void* context) {
+  Store& store = gate.tape->stores[gate.tape->count++];
+  store.at = gate.at;
+  store.bytes = static_cast<uint32_t>(gate.bytes - gate.at < sizeof store.content ? gate.bytes - gate.at : sizeof store.content);
+  memcpy(store.content, gate.from + gate.at, store.bytes);
   mprotect(gate.from, gate.bytes, PROT_READ);
   static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
 }
 
-void closeGate(View& view, uint32_t last) {
-  gate.from = view.base;
-  gate.bytes = view.bytes;
-  gate.last = last;
+void closeGate() {
   struct sigaction action = {};
   action.sa_flags = SA_SIGINFO;
   action.sa_sigaction = onStore;
@@ -59,37 +74,52 @@ void closeGate(View& view, uint32_t last) {
   mprotect(gate.from, gate.bytes, PROT_READ);
 }
 
+template <typename T>
+T* shared(size_t bytes) {
+  return static_cast<T*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+}
+
 using Act = std::function<void(World&)>;
 
-// Who died, or 0 if it came to the end.
-pid_t dieAtStore(World* world, uint32_t store, const Act& act) {
-  if (gate.seen == nullptr) {
-    gate.seen = static_cast<uint32_t*>(mmap(nullptr, sizeof *gate.seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+// What a process stored, from the memory as it found it with its worker just opened. It is gone, with nothing given back.
+class Recording {
+ public:
+  Recording(World* world, const Act& act) : world_(world), before_(world->view().bytes, 0) {
+    static Tape* const tape = shared<Tape>(sizeof(Tape));
+    static char* const before = shared<char>(ARENA_BYTES_MAX);
+    CHECK(before_.size() <= ARENA_BYTES_MAX);
+    tape->count = 0;
+    gate = Gate{world->base(), world->view().bytes, 0, tape};
+    pid_ = fork();
+    if (pid_ == 0) {
+      world->open();
+      memcpy(before, world->base(), world->view().bytes);
+      closeGate();
+      act(*world);
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    if (status != 0) printf("who was watched ended with status %d\n", status);
+    CHECK(status == 0);
+    memcpy(before_.data(), before, before_.size());
+    stores_.assign(tape->stores, tape->stores + tape->count);
   }
-  *gate.seen = 0;
-  const pid_t child = fork();
-  if (child == 0) {
-    world->open();
-    closeGate(world->view(), store);
-    act(*world);
-    _exit(0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) return child;
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    printf("a child ended with status %d\n", status);
-    throw check::Failed{};
-  }
-  world->memory->reap(child);
-  return 0;
-}
 
-// How many stores there are to die at.
-uint32_t storesOf(World* world, const Act& act) {
-  CHECK(dieAtStore(world, UINT32_MAX, act) == 0);
-  return *gate.seen;
-}
+  uint32_t size() const { return static_cast<uint32_t>(stores_.size()); }
+  pid_t pid() const { return pid_; }
+  // The memory as if the process had died before this store.
+  void dieAt(uint32_t store) const {
+    memcpy(world_->base(), before_.data(), before_.size());
+    for (uint32_t i = 0; i < store; i++) memcpy(world_->base() + stores_[i].at, stores_[i].content, stores_[i].bytes);
+  }
+
+ private:
+  World* world_;
+  std::string before_;
+  std::vector<Store> stores_;
+  pid_t pid_ = 0;
+};
 
 // The store after a death: by the primary that outlives its worker, or by the next node that finds the arena.
 void recover(World* world, pid_t dead, bool isRestart) {
@@ -130,23 +160,24 @@ Act doing(Opcode opcode, const std::string& key, const std::string& value = "", 
   return [=](World& world) { world.run(opcode, key, value, ttlMs); };
 }
 
-// Every store of an operation in turn is its process's last: the key is as before or as after, and all else is untouched.
+// Death at every store of an operation in turn, and at its end: the key is as before or as after, and all else untouched.
 uint32_t dieEverywhere(SmallWorld* world, const std::string& key, const Act& act) {
-  alarm(HANG_SECONDS);
   world->restore();
   const std::string before = world->stateOf(key);
-  const uint32_t stores = storesOf(world, act);
+  const Recording recording(world, act);
   const std::string after = world->stateOf(key);
-  for (uint32_t store = 0; store < stores; store++) {
-    world->restore();
-    recover(world, dieAtStore(world, store, act), store % 2 == 0);
-    const std::string now = world->stateOf(key);
-    std::string problem = now == before || now == after ? "" : "neither the old state nor the new";
-    if (problem.empty()) problem = world->problemBut(world->entryOf(key));
-    if (!problem.empty()) printf("%s, store %u: %s\n", key.c_str(), store, problem.c_str());
-    CHECK(problem.empty());
+  for (uint32_t store = 0; store <= recording.size(); store++) {
+    for (const bool isRestart : {false, true}) {
+      recording.dieAt(store);
+      recover(world, recording.pid(), isRestart);
+      const std::string now = world->stateOf(key);
+      std::string problem = now == before || now == after ? "" : "neither the old state nor the new";
+      if (problem.empty()) problem = world->problemBut(world->entryOf(key));
+      if (!problem.empty()) printf("%s, store %u of %u: %s\n", key.c_str(), store, recording.size(), problem.c_str());
+      CHECK(problem.empty());
+    }
   }
-  return stores;
+  return recording.size();
 }
 
 TEST("any operation may die at any store") {
@@ -216,74 +247,68 @@ TEST("an index may die at any store of its growth") {
 
 // Which items go is eviction's choice; none may be torn, stale or unreachable, and nothing may point to what was given back.
 TEST("an eviction may die at any store") {
-  alarm(HANG_SECONDS);
   SmallWorld world(1200, 120 << 10);
-  check::Random random;
-  const auto evict = [](World& full) {
-    for (uint32_t i = 0; i < 25; i++) full.run(Opcode::SET, "more" + std::to_string(i), valueOf(i, i % 9 == 0 ? 300 : 30));
-  };
   world.restore();
-  const uint32_t stores = storesOf(&world, evict);
+  const Recording recording(&world, [](World& full) {
+    for (uint32_t i = 0; i < 40; i++) full.run(Opcode::SET, "more" + std::to_string(i), valueOf(i, i % 9 == 0 ? 300 : 30));
+  });
   CHECK(world.memory->stats().evictions > 0);
-  for (uint32_t round = 0; round < DEATHS; round++) {
-    world.restore();
-    const uint32_t store = random.below(stores);
-    recover(&world, dieAtStore(&world, store, evict), round % 2 == 0);
+  check::Random random;
+  uint32_t deaths = 0;
+  for (uint32_t store = random.below(8); store < recording.size(); store += 1 + random.below(8)) {
+    recording.dieAt(store);
+    recover(&world, recording.pid(), random.below(2) == 0);
     const std::string problem = world.problemBut(NOBODY, true);
-    if (!problem.empty()) printf("store %u of %u: %s\n", store, stores, problem.c_str());
+    if (!problem.empty()) printf("store %u of %u: %s\n", store, recording.size(), problem.c_str());
     CHECK(problem.empty());
-    if (round % 16 == 0) CHECK(canBeWorkedWith(&world, round));
+    if (++deaths % 32 == 0) CHECK(canBeWorkedWith(&world, store));
   }
+  printf("  %u deaths\n", deaths);
 }
 
 // A worker that takes over a dead one's lock dies as well, and so may the next.
 TEST("a take-over may die at any store, and the take-over of that") {
-  alarm(HANG_SECONDS);
   check::Random random;
   SmallWorld world(40);
   const std::string key = "k7";
-  const Act overwrite = doing(Opcode::SET, key, valueOf(99, 4 + 7));
   const Act read = doing(Opcode::GET, key);
   const std::string before = world.stateOf(key);
-  const uint32_t stores = storesOf(&world, overwrite);
+  const Recording overwrite(&world, doing(Opcode::SET, key, valueOf(99, 4 + 7)));
   const std::string after = world.stateOf(key);
-  for (uint32_t round = 0; round < DEATHS; round++) {
-    const uint32_t store = round % stores;
-    world.restore();
-    dieAtStore(&world, store, overwrite);
-    const uint32_t storesOfNext = storesOf(&world, read);
-    world.restore();
-    std::vector<pid_t> dead = {dieAtStore(&world, store, overwrite)};
-    for (uint32_t i = 0; i < 2; i++) dead.push_back(dieAtStore(&world, random.below(storesOfNext), read));
+  for (uint32_t round = 0; round < 2 * overwrite.size(); round++) {
+    overwrite.dieAt(round % overwrite.size());
+    const Recording second(&world, read);
+    second.dieAt(random.below(second.size()));
+    const Recording third(&world, read);
+    third.dieAt(random.below(third.size()));
+    pid_t dead[] = {overwrite.pid(), second.pid(), third.pid()};
     std::swap(dead[0], dead[random.below(3)]);
-    for (const pid_t pid : dead) {
-      if (pid != 0) world.memory->reap(pid);
-    }
+    for (const pid_t pid : dead) world.memory->reap(pid);
     const std::string now = world.stateOf(key);
     CHECK(now == before || now == after);
     CHECK(world.problemBut(world.entryOf(key)) == "");
   }
+  printf("  %u deaths\n", 6 * overwrite.size());
 }
 
 TEST("a scrub of everything may die at any store") {
-  alarm(HANG_SECONDS);
   check::Random random;
   SmallWorld world(60);
   const std::string key = "large1";
-  const Act append = doing(Opcode::APPEND, key, valueOf(6, 100));
-  const auto scrub = [](World& found) { Scrub(found.view(), 0).everything(); };
+  const Act scrub = [](World& found) { Scrub(found.view(), 0).everything(); };
   const std::string before = world.stateOf(key);
-  const uint32_t stores = storesOf(&world, append);
+  const Recording append(&world, doing(Opcode::APPEND, key, valueOf(6, 100)));
   const std::string after = world.stateOf(key);
-  const uint32_t storesOfScrub = storesOf(&world, scrub);
-  for (uint32_t round = 0; round < DEATHS; round++) {
-    world.restore();
-    dieAtStore(&world, random.below(stores), append);
-    for (uint32_t i = 0; i < 2; i++) dieAtStore(&world, random.below(storesOfScrub), scrub);
-    CHECK(Scrub(world.view(), 0).everything());
-    const std::string now = world.stateOf(key);
-    CHECK(now == before || now == after);
-    CHECK(world.problemBut(world.entryOf(key)) == "");
+  for (uint32_t round = 0; round < 12; round++) {
+    append.dieAt(random.below(append.size()));
+    const Recording first(&world, scrub);
+    for (uint32_t i = 0; i < 40; i++) {
+      first.dieAt(random.below(first.size()));
+      CHECK(Scrub(world.view(), 0).everything());
+      const std::string now = world.stateOf(key);
+      CHECK(now == before || now == after);
+      CHECK(world.problemBut(world.entryOf(key)) == "");
+    }
   }
 }
 
