@@ -11,7 +11,6 @@ export {
   RF_MAX,
   RowRole,
   type RowTable,
-  rowWidth,
 } from './overlay.js';
 export { type MemberMovement, type MovementPlan, planMovement } from './plan.js';
 export { type RingMember, WEIGHT_MAX } from './points.js';

@@ -9,9 +9,10 @@ import { checkZones } from './check/zones.js';
 import { SimClient } from './world/client.js';
 import { Faults } from './world/faults.js';
 import { SLOTS } from './world/node.js';
+import type { Mutations, WorldOptions } from './world/parts.js';
 import { Random } from './world/random.js';
 import { Workload } from './world/workload.js';
-import { type Mutations, World, type WorldOptions } from './world/world.js';
+import { World } from './world/world.js';
 
 export interface RunOptions {
   readonly seed: number;

@@ -300,20 +300,26 @@ class Attempt {
       case Status.MOVED:
         this.#mayHaveRun = false;
         this.client.refresh(from);
-        return this.#mishap('moved', slot);
+        this.#mishap('moved', slot);
+        break;
       case Status.BUSY:
         this.#mayHaveRun = false;
-        return this.#mishap('busy', slot);
+        this.#mishap('busy', slot);
+        break;
       case Status.NOT_READY:
         this.#mayHaveRun = false;
         this.client.refresh(from);
-        return this.#mishap('notReady', slot);
+        this.#mishap('notReady', slot);
+        break;
       case Status.NOT_IN_SYNC:
-        return this.#mishap('notInSync', slot);
+        this.#mishap('notInSync', slot);
+        break;
       case Status.NOT_ENOUGH_REPLICAS:
-        return this.#end({ kind: 'unknown', status: answer.status });
+        this.#end({ kind: 'unknown', status: answer.status });
+        break;
       default:
-        return this.#end(replyOf(answer));
+        this.#end(replyOf(answer));
+        break;
     }
   }
 

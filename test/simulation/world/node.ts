@@ -16,11 +16,11 @@ import {
   type TopologyView,
 } from '../../../src/cluster/index.js';
 import { loadAddon, type NativeArena, SlotState } from '../../../src/store/index.js';
+import type { Machine, SimWorld } from './parts.js';
 import type { Random } from './random.js';
 import type { Stored } from './registry.js';
 import type { Event } from './schedule.js';
 import { SimWorker } from './worker.js';
-import type { World } from './world.js';
 
 const addon = loadAddon();
 const REAP_MS = 30;
@@ -29,7 +29,7 @@ const KEEP_ALIVE_PARTS = 3;
 export const GEOMETRY = { segments: 16, slotsPerSegment: 4, regionBytes: 8_192, pageBytes: 512 };
 export const SLOTS = GEOMETRY.segments * GEOMETRY.slotsPerSegment;
 
-export class SimNode {
+export class SimNode implements Machine {
   arena: NativeArena;
   readonly address: string;
   isUp = false;
@@ -41,7 +41,7 @@ export class SimNode {
   readonly #clock: { offsetMs: number; drift: number };
 
   constructor(
-    readonly world: World,
+    readonly world: SimWorld,
     readonly member: BaseMember,
     readonly random: Random,
   ) {
@@ -226,7 +226,6 @@ class ControlProcess {
   #plane: ControlPlane | undefined;
   #isDead = false;
   #isPaused = false;
-  #lease: { id: number; keepAlive: Event | undefined } | undefined;
 
   constructor(node: SimNode) {
     this.#node = node;
@@ -262,7 +261,7 @@ class ControlProcess {
     if (this.#plane !== undefined) this.#node.startWorkers(this.#plane.view);
   }
 
-  get #registry(): World['registry'] {
+  get #registry(): SimWorld['registry'] {
     return this.#node.world.registry;
   }
 
@@ -406,7 +405,7 @@ class ControlProcess {
             }),
           );
         };
-        this.#lease = { id, keepAlive: this.#later(ttlMs / KEEP_ALIVE_PARTS, keepAlive) };
+        this.#later(ttlMs / KEEP_ALIVE_PARTS, keepAlive);
         done({
           hold: (key, value, then) =>
             this.#registry.hold(

@@ -20,7 +20,7 @@ import {
 } from '../../../src/protocol/index.js';
 import { type ControlFrame, type NativeWorker, OutputFlag } from '../../../src/store/index.js';
 import type { End, EndEvents } from './network.js';
-import type { SimNode } from './node.js';
+import type { Machine } from './parts.js';
 import type { Event } from './schedule.js';
 
 const TICK_MS = 20;
@@ -42,7 +42,7 @@ export class SimWorker {
   readonly core: WorkerCore;
   isPaused = false;
   isDead = false;
-  readonly #node: SimNode;
+  readonly #node: Machine;
   readonly #input = Buffer.alloc(INPUT_BYTES);
   readonly #output: Buffer;
   readonly #sockets = new Map<number, Socket>();
@@ -51,7 +51,7 @@ export class SimWorker {
   readonly #timers = new Set<Event>();
   #view: TopologyView;
 
-  constructor(node: SimNode, view: TopologyView) {
+  constructor(node: Machine, view: TopologyView) {
     this.#node = node;
     this.#view = view;
     this.native = node.arena.worker();
@@ -187,8 +187,8 @@ export class SimWorker {
       const flags = this.native.flags[0] ?? 0;
       if (length > 0) this.#write(connection, Buffer.from(this.#output.subarray(0, length)));
       this.#flushFlags(connection);
-      if ((flags & OutputFlag.CLOSE) !== 0) return this.#later(LEAVE_MS_MAX, () => this.#close(connection));
-      if ((flags & OutputFlag.MORE) === 0) return;
+      if ((flags & OutputFlag.CLOSE) !== 0) this.#later(LEAVE_MS_MAX, () => this.#close(connection));
+      if ((flags & (OutputFlag.CLOSE | OutputFlag.MORE)) !== OutputFlag.MORE) return;
     }
   }
 

@@ -33,7 +33,7 @@ export class Workload {
   ) {}
 
   start(): void {
-    this.clients.forEach((client, index) => this.#next(client, index));
+    for (const [index, client] of this.clients.entries()) this.#next(client, index);
   }
 
   stop(): void {
@@ -49,14 +49,23 @@ export class Workload {
   #issue(client: SimClient, index: number): void {
     const kind = this.random.pick(['q', 'q', 'z', 'n', 'o'] as const);
     const key = `${kind}${this.random.below(this.options.keys)}`;
-    if (kind === 'n') return this.#increment(client, index, key);
-    const isRead = this.random.chance(0.5);
-    if (isRead)
-      return this.#get(client, index, key, kind === 'o' ? this.random.pick(['primary', 'nearest']) : 'quorum');
-    const level: Level = kind === 'o' ? 'one' : this.random.pick(['quorum', 'quorum', 'all']);
-    if (kind === 'q' && this.random.chance(0.2)) return this.#delete(client, index, key, level);
-    if (kind === 'q' && this.random.chance(0.3)) return this.#compareAndSet(client, index, key, level);
-    this.#set(client, { index, key, level });
+    if (kind === 'n') this.#increment(client, index, key);
+    else if (this.random.chance(0.5)) this.#get(client, index, key, kind === 'o' ? this.#easyLevel() : 'quorum');
+    else this.#write(client, { index, key, level: kind === 'o' ? 'one' : this.#strictLevel() }, kind === 'q');
+  }
+
+  #easyLevel(): ReadLevel {
+    return this.random.pick(['primary', 'nearest']);
+  }
+
+  #strictLevel(): Level {
+    return this.random.pick(['quorum', 'quorum', 'all']);
+  }
+
+  #write(client: SimClient, plan: SetPlan, isAnyKind: boolean): void {
+    if (isAnyKind && this.random.chance(0.2)) this.#delete(client, plan.index, plan.key, plan.level);
+    else if (isAnyKind && this.random.chance(0.3)) this.#compareAndSet(client, plan.index, plan.key, plan.level);
+    else this.#set(client, plan);
   }
 
   #begin(): number {

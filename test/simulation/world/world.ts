@@ -23,33 +23,15 @@ import {
 } from '../../../src/protocol/index.js';
 import { Network } from './network.js';
 import { SimNode } from './node.js';
+import type { Mutations, SimWorld, WorldOptions } from './parts.js';
 import { Random } from './random.js';
 import { RegistryModel } from './registry.js';
 import { Schedule } from './schedule.js';
 
-export interface WorldOptions {
-  readonly nodes: number;
-  readonly rf: number;
-  readonly zones: number;
-  readonly workers: number;
-  readonly onPartition: 'serve' | 'fence';
-  readonly ttlMs: number;
-  readonly graceMs: number;
-  readonly memoryBytes: number;
-  readonly clockOffsetMsMax: number;
-  readonly clockDriftMax: number;
-}
-
-/** Rules taken out on purpose, to see whether the checks notice (mutants.ts). */
-export interface Mutations {
-  /** Rule 18: a write that may have run is sent again. */
-  readonly blindResend?: boolean;
-}
-
 /** Lines of the trace kept for showing. */
 const NOTES_MAX = 400;
 
-export class World {
+export class World implements SimWorld {
   readonly random: Random;
   readonly schedule: Schedule;
   readonly network: Network;
