@@ -12,6 +12,7 @@
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Opcode } from '../protocol/index.js';
 import type { ControlFrame, NativeWorker } from '../store/index.js';
 import { OutputFlag } from '../store/index.js';
 import { Connection } from './connection.js';

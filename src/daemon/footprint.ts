@@ -63,7 +63,7 @@ function folderFor(registry: string): string {
   if (location.kind === 'directory') return made(join(location.path, '.nodes'));
   const user = process.getuid?.() ?? 0;
   const digest = createHash('sha256').update(registry).digest('hex').slice(0, 16);
-  return made(join(made(join(process.env['XDG_RUNTIME_DIR'] ?? tmpdir(), `henge-${user}`)), digest));
+  return made(join(made(join(process.env.XDG_RUNTIME_DIR ?? tmpdir(), `henge-${user}`)), digest));
 }
 
 /** In a folder that everybody may write to, somebody else may have been there first. */
