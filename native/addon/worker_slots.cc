@@ -1,5 +1,8 @@
 // The functions of a worker that are about slots, what they do on this node, and what the other nodes have of them. Each
 // checks its arguments and hands them to the store.
+#include <cstdlib>
+#include <cstring>
+
 #include "installation.h"
 #include "worker_box.h"
 
@@ -59,6 +62,28 @@ napi_value slotFlags(napi_env env, napi_callback_info info) {
   return box.isOpen() ? makeBuffer(env, box.worker().slotFlags()) : nullptr;
 }
 
+napi_value makeArray(napi_env env, napi_typedarray_type type, size_t length, const std::string& bytes) {
+  void* data = nullptr;
+  napi_value memory = nullptr;
+  napi_value array = nullptr;
+  napi_create_arraybuffer(env, bytes.size(), &data, &memory);
+  memcpy(data, bytes.data(), bytes.size());
+  napi_create_typedarray(env, type, length, memory, 0, &array);
+  return array;
+}
+
+napi_value reigns(napi_env env, napi_callback_info info) {
+  WorkerBox& box = Call(env, info).box<WorkerBox>();
+  if (!box.isOpen()) return nullptr;
+  const Reigns reigns = box.worker().reigns();
+  const size_t slots = box.worker().slotCount();
+  napi_value object = nullptr;
+  napi_create_object(env, &object);
+  setField(env, object, "leaders", makeArray(env, napi_uint16_array, slots, reigns.leaders));
+  setField(env, object, "heldUntilMs", makeArray(env, napi_float64_array, slots, reigns.heldUntilMs));
+  return object;
+}
+
 napi_value peerBits(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
@@ -98,13 +123,24 @@ napi_value heard(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// The text of Memory::incarnation(): 16 hexadecimal digits.
+bool readIncarnation(const Call& call, size_t index, uint64_t* incarnation) {
+  std::string text;
+  if (!call.text(index, "incarnation", &text)) return false;
+  char* end = nullptr;
+  *incarnation = strtoull(text.c_str(), &end, 16);
+  if (text.size() == 16 && *end == 0) return true;
+  napi_throw_range_error(call.env(), nullptr, "incarnation has 16 hexadecimal digits");
+  return false;
+}
+
 napi_value meet(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
   uint16_t node = 0;
-  std::string incarnation;
-  if (!box.isOpen() || !readNode(call, 0, &node) || !call.text(1, "incarnation", &incarnation)) return nullptr;
-  return makeBoolean(env, box.worker().meet(node, strtoull(incarnation.c_str(), nullptr, 16)));
+  uint64_t incarnation = 0;
+  if (!box.isOpen() || !readNode(call, 0, &node) || !readIncarnation(call, 1, &incarnation)) return nullptr;
+  return makeBoolean(env, box.worker().meet(node, incarnation));
 }
 
 napi_value watermarkMs(napi_env env, napi_callback_info info) {
@@ -246,6 +282,7 @@ void defineSlots(napi_env env, napi_value object, WorkerBox& box) {
   box.define(env, object, "install", install);
   box.define(env, object, "states", states);
   box.define(env, object, "slotFlags", slotFlags);
+  box.define(env, object, "reigns", reigns);
   box.define(env, object, "peerBits", peerBits);
   box.define(env, object, "peerNews", peerNews);
   box.define(env, object, "heard", heard);

@@ -16,6 +16,10 @@ constexpr uint64_t BYTES_MAX = 64 * GIB;
 constexpr uint64_t RINGS_MIN = 24;
 constexpr uint64_t RINGS_MAX = (PLACES_MAX - 1) * LINKS_MAX;
 constexpr uint32_t REGIONS_MIN = 16;       // fewer leave eviction nothing to choose from
+// Large regions waste less at their ends and cut fewer values into fragments, whose remains lie dead when one of them is
+// evicted; many regions leave eviction more to choose from. On traces with values of 8 KiB, 512 to 1,024 regions missed 7 to
+// 10 % less than 2,048 to 4,096 (npm run bench -- hits).
+constexpr uint64_t REGIONS_ENOUGH = 512;
 constexpr uint64_t ITEM_BYTES_TYPICAL = 192;  // one eviction ghost for each: 2 % of the memory
 
 uint64_t aligned(uint64_t value, uint64_t to) { return (value + to - 1) & ~(to - 1); }
@@ -24,15 +28,22 @@ bool isPowerOfTwo(uint32_t value) { return value != 0 && (value & (value - 1)) =
 
 uint32_t log2Of(uint32_t value) { return static_cast<uint32_t>(__builtin_ctz(value)); }
 
+// A region of pages says in its first one whose the others are.
+bool hasRoomForOwners(const Geometry& geometry) {
+  return (geometry.regionBytes / geometry.pageBytes + 1) * sizeof(PageOwner) <= geometry.pageBytes;
+}
+
 Geometry chooseGeometry(const MemoryOptions& options) {
   Geometry geometry = options.geometry;
-  const bool isSmall = options.bytes < 256 * MIB;
   if (geometry.segments == 0) geometry.segments = 1024;
   if (geometry.slotsPerSegment == 0) geometry.slotsPerSegment = 16;
-  if (geometry.pageBytes == 0) geometry.pageBytes = isSmall ? 1024 : 4096;
   if (geometry.regionBytes == 0) {
     geometry.regionBytes = 64 * 1024;
-    while (!isSmall && geometry.regionBytes < MIB && geometry.regionBytes * 2ULL <= options.bytes / 4096) geometry.regionBytes *= 2;
+    while (geometry.regionBytes < MIB && geometry.regionBytes * REGIONS_ENOUGH * 2 <= options.bytes) geometry.regionBytes *= 2;
+  }
+  if (geometry.pageBytes == 0) {
+    geometry.pageBytes = options.bytes < 256 * MIB ? 1024 : 4096;
+    while (!hasRoomForOwners(geometry)) geometry.pageBytes *= 2;
   }
   return geometry;
 }
@@ -77,7 +88,7 @@ bool makeConstants(const MemoryOptions& options, Constants* constants, Failure* 
   const Geometry geometry = chooseGeometry(options);
   if (!isPowerOfTwo(geometry.segments) || !isPowerOfTwo(geometry.slotsPerSegment) || !isPowerOfTwo(geometry.regionBytes) ||
       !isPowerOfTwo(geometry.pageBytes) || geometry.slotsPerSegment > 16 || geometry.pageBytes < 64 ||
-      (geometry.regionBytes / geometry.pageBytes + 1) * sizeof(PageOwner) > geometry.pageBytes || geometry.regionBytes < 1024 ||
+      !hasRoomForOwners(geometry) || geometry.regionBytes < 1024 ||
       static_cast<uint64_t>(geometry.segments) * geometry.slotsPerSegment > protocol::SLOTS) {
     return refuse(failure, "NO_MEMORY", "The geometry asked for is not one that a store can have.");
   }

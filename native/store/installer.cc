@@ -72,6 +72,7 @@ void distrustSegment(View& view, uint32_t segment) {
   for (uint32_t i = 0; i < view.geometry.slotsPerSegment; i++) {
     const auto slot = static_cast<uint16_t>(segment * view.geometry.slotsPerSegment + i);
     setMoment(view, slot, afterLoss(momentOf(view, slot), rf));
+    if (view.rows != nullptr) view.rows[slot].heldUntilMs = 0;
   }
 }
 
@@ -148,7 +149,24 @@ void Installer::installSlot(const Installation& installation, uint16_t slot) {
     return;
   }
   row.leaderEpoch = after.leaderEpoch;
+  noteReign(&row, before, after, view_.rows[slot]);
   rewrite(slot, before, after, row);
+}
+
+// What is known of the leader before. Its watermark is taken down here, as it stood at the end: a node that leads a slot no
+// longer says nothing about it with the watermarks that follow.
+void Installer::noteReign(Row* row, const SlotMoment& before, const SlotMoment& after, const Row& old) const {
+  const bool isGapless = before.epoch != 0 && before.epoch + 1 == after.epoch;
+  if (!isGapless) return;
+  if (before.leader == after.leader) {
+    row->leaderBefore = old.leaderBefore;
+    row->heldUntilMs = old.heldUntilMs;
+    return;
+  }
+  row->leaderBefore = before.leader;
+  const int leader = Peers(view_).find(before.leader);
+  if (before.state == SlotState::PRIMARY) row->heldUntilMs = SINCE_NOTHING;
+  if (before.state == SlotState::REPLICA && leader >= 0) row->heldUntilMs = view_.peers[leader].watermarkMs.load();
 }
 
 // A death in the middle must not leave a new row beside an old state. While it is written the slot has no part in anything and
@@ -223,7 +241,8 @@ void Installer::resumeSlot(uint16_t slot, bool isWhole) {
   setMoment(view_, slot, after);
   if (view_.rows == nullptr) return;
   Peers peers(view_);
-  const Row& row = view_.rows[slot];
+  Row& row = view_.rows[slot];
+  if (!isWhole) row.heldUntilMs = 0;
   for (uint32_t i = 0; i < row.length && i < ROW_MAX; i++) {
     const uint32_t peer = row.peers[i];
     if (peer >= PEERS_MAX) continue;

@@ -79,12 +79,14 @@ constexpr uint8_t NO_PEER = 0xff;
 struct Row {
   uint32_t leaderEpoch;     // since when nodes[0] leads without a gap, as far as this node knows
   uint8_t length;
-  uint8_t reserved[3];
+  uint8_t reserved;
+  uint16_t leaderBefore;    // who led before nodes[0], 0: not known
+  uint64_t heldUntilMs;     // whatever that one wrote before this is here
   uint16_t nodes[ROW_MAX];
   uint8_t roles[ROW_MAX];
   uint8_t peers[ROW_MAX];   // place in the table of peers; NO_PEER: this node itself, or one there was no room for
 };
-static_assert(sizeof(Row) == 48, "48 bytes a slot");
+static_assert(sizeof(Row) == 56, "56 bytes a slot");
 
 // Another node. Found by looking through the table; `node` is taken and given back under the lock of installing.
 struct alignas(CACHE_LINE) Peer {

@@ -83,6 +83,13 @@ struct PeerNews {
   uint64_t watermarkMs = 0;
 };
 
+// Of every slot, what is known of who led it before the present leader: its number, 0 if not known, and the moment before
+// which whatever it wrote is here; SINCE_NOTHING: all of it.
+struct Reigns {
+  std::string leaders;     // u16 each
+  std::string heldUntilMs; // double each
+};
+
 struct Collected {
   std::string bytes;  // item records
   uint32_t items = 0;

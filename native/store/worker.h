@@ -97,6 +97,7 @@ class Worker {
   bool leads(uint16_t slot) const { return view_.slots[slot].state == static_cast<uint8_t>(SlotState::PRIMARY); }
   std::string states() const;
   std::string slotFlags() const;
+  Reigns reigns() const;
   PeerBits peerBits(uint16_t node);
   PeerNews peerNews(uint16_t node) const;
   void heard(uint16_t node, uint64_t watermarkMs);

@@ -51,6 +51,17 @@ std::string Worker::slotFlags() const {
   return flags;
 }
 
+Reigns Worker::reigns() const {
+  Reigns reigns;
+  for (uint32_t i = 0; i < view_.slotCount(); i++) {
+    const uint16_t leader = view_.rows == nullptr ? uint16_t{0} : view_.rows[i].leaderBefore;
+    const double heldUntilMs = view_.rows == nullptr ? 0 : static_cast<double>(view_.rows[i].heldUntilMs);
+    reigns.leaders.append(reinterpret_cast<const char*>(&leader), sizeof leader);
+    reigns.heldUntilMs.append(reinterpret_cast<const char*>(&heldUntilMs), sizeof heldUntilMs);
+  }
+  return reigns;
+}
+
 // What another worker is sending counts as missed: whether it arrives is for that worker to say. And where this node has
 // forgotten something younger than what the peer lacks, nothing less than the whole slot will do (REPLICATION rule 11).
 PeerBits Worker::peerBits(uint16_t node) {

@@ -245,6 +245,20 @@ TEST("when a link ends its copy has missed what was under way, and whoever waite
   CHECK(idsOf(cluster.take(1, 2)).size() == 1);
 }
 
+TEST("a refusal that passes over an older request ends the link, and whoever waited is told") {
+  Cluster cluster(2);
+  cluster.linkAll();
+  const int32_t client = cluster.client(1);
+  cluster.say(1, client, set(1, "k", "v", QUORUM) + set(2, "k", "w", QUORUM));
+  const std::vector<uint32_t> ids = idsOf(cluster.take(1, 2));
+  CHECK((cluster.answer(1, 2, acknowledgement(ids[1], Status::BUSY)) & CLOSE) != 0);
+  cluster.cut(1, 2);
+  const std::vector<Response> answers = cluster.heard(1, client);
+  CHECK(answers.size() == 2);
+  CHECK(is(answers[0], Status::NOT_ENOUGH_REPLICAS, 1) && is(answers[1], Status::NOT_ENOUGH_REPLICAS, 2));
+  CHECK(isAnyMissed(cluster, 2));
+}
+
 TEST("there is one link to a node") {
   Cluster cluster(2);
   cluster.link(1, 2);

@@ -118,7 +118,10 @@ bool Leader::hear(int32_t connection, const Reply& reply) {
   }
   const bool isMeant = request && request->id == reply.id && (tookEffect == 0 || request->kind == UnderWay::Kind::REPLICATE);
   if (isReplicated_ && tookEffect > 0) worker_.acknowledge(link->handle(), tookEffect);
-  if (!isMeant) return false;
+  if (!isMeant) {
+    if (request) vote(request->ticket, false);
+    return false;
+  }
   if (request->kind == UnderWay::Kind::REPLICATE) {
     hearWrite(*link, *request, reply);
   } else {

@@ -31,6 +31,7 @@ export type AnswerKind = (typeof AnswerKind)[keyof typeof AnswerKind];
 
 const EXTRAS_BYTES_MAX = 64;
 const FLAGS_AT = 5;
+const DEADLINE_AT = 6;
 
 /** Levels of a GET, as they stand in a request's flags. */
 export const ReadFlag = { PRIMARY: 0, QUORUM: 1, NEAREST: 2, DEGRADED: 3 } as const;
@@ -101,6 +102,11 @@ export class Call {
     if (this.isSettled) return;
     this.isSettled = true;
     this.reject(error);
+  }
+
+  /** When the frame was handed to a pipeline, to the millisecond; wrong for deadlines beyond 65 seconds. */
+  get sentAt(): number {
+    return this.deadlineAt - this.chunk.view.getUint16(this.start + DEADLINE_AT, true);
   }
 
   get isWrite(): boolean {

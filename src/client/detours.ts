@@ -95,7 +95,7 @@ export class Hedges {
   /** The call was just handed to the link. */
   watch(call: Call, slot: Slot, link: Link): void {
     this.#budget.earn(1);
-    const usualMs = link.pipeline.latencies?.percentileMs;
+    const usualMs = link.pipeline.vitals.latencies?.percentileMs;
     if (usualMs === undefined || this.#watched.length >= WATCHED_MAX) return;
     // Both ends of a latency are whole milliseconds, so it is up to one longer than it looks.
     const waitMs = usualMs + 1;

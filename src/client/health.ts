@@ -1,7 +1,40 @@
 /**
- * What a client thinks of a node's link, beside whether there is a connection: a breaker that opens when requests time
- * out in a row, and the latencies that hedged reads are measured by. Pure: the time is an argument.
+ * What a client thinks of a node, beside whether there is a connection: signs of life, a breaker that opens when requests
+ * time out in a row, and the latencies that hedged reads are measured by. Pure: the time is an argument.
  */
+
+import { Opcode } from '../protocol/index.js';
+import type { Call } from './call.js';
+
+/** Signs of life of a node, as its pipeline sees them. */
+export class Vitals {
+  /** When bytes last came. */
+  receivedAt = 0;
+  /** When the node began to owe the oldest answer it owes, or some later moment. */
+  owingSince = 0;
+  /** Requests in a row that were not answered in time, and when the first of them was given up. */
+  timeouts = 0;
+  timeoutsSince = 0;
+  /** Of reads; undefined when nobody wants to know. */
+  latencies: Latencies | undefined;
+
+  /** For how long a node that owes an answer has sent nothing. */
+  quietMs(nowMs: number): number {
+    return nowMs - Math.max(this.receivedAt, this.owingSince);
+  }
+
+  /** Hot path, once an answer: two fields. */
+  answered(call: Call): void {
+    this.timeouts = 0;
+    if (this.latencies !== undefined && call.opcode === Opcode.GET) {
+      this.latencies.record(this.receivedAt - call.sentAt);
+    }
+  }
+
+  timedOut(nowMs: number): void {
+    if (this.timeouts++ === 0) this.timeoutsSince = nowMs;
+  }
+}
 
 /** Requests in a row that timed out; fewer are an accident. */
 const BREAKER_TIMEOUTS = 20;
@@ -22,11 +55,11 @@ export class Breaker {
     return this.#isOpen;
   }
 
-  /** `timeouts`: how many requests in a row were not answered in time, the first of them at `sinceMs`. */
-  observe(timeouts: number, sinceMs: number, nowMs: number, random: () => number): void {
+  observe(vitals: Pick<Vitals, 'timeouts' | 'timeoutsSince'>, nowMs: number, random: () => number): void {
+    const { timeouts, timeoutsSince } = vitals;
     if (timeouts === 0) {
       this.#isOpen = false;
-    } else if (!this.#isOpen && timeouts >= BREAKER_TIMEOUTS && nowMs - sinceMs >= BREAKER_SPAN_MS_MIN) {
+    } else if (!this.#isOpen && timeouts >= BREAKER_TIMEOUTS && nowMs - timeoutsSince >= BREAKER_SPAN_MS_MIN) {
       this.#isOpen = true;
       this.#pause(nowMs, random);
     }

@@ -62,7 +62,7 @@ export class Link {
     private readonly events: LinkEvents,
   ) {
     this.pipeline = new Pipeline(options, options.clock, events, Limit.VALUE_BYTES_MAX);
-    if (options.hedgePercentile !== undefined) this.pipeline.latencies = new Latencies(options.hedgePercentile);
+    if (options.hedgePercentile !== undefined) this.pipeline.vitals.latencies = new Latencies(options.hedgePercentile);
     this.#madeAt = options.clock();
     this.#connect();
   }
@@ -95,8 +95,8 @@ export class Link {
     if (this.pipeline.isSilent(nowMs, SILENCE_MS_MAX)) this.#connection?.close(`${this.address} has fallen silent`);
     const { suspectAfterMs, random } = this.options;
     const quietMs = this.pipeline.quietMs(nowMs);
-    this.#breaker.observe(this.pipeline.timeouts, this.pipeline.timeoutsSince, nowMs, random);
-    const wantsSign = quietMs >= suspectAfterMs / 2 && this.#askedAt <= this.pipeline.receivedAt;
+    this.#breaker.observe(this.pipeline.vitals, nowMs, random);
+    const wantsSign = quietMs >= suspectAfterMs / 2 && this.#askedAt <= this.pipeline.vitals.receivedAt;
     if (this.#isUp && (this.#breaker.takeProbe(nowMs, random) || wantsSign)) this.#askForSign(nowMs);
     this.pipeline.holdBack(quietMs >= suspectAfterMs);
     if (this.#isFresh && !this.#isUp) this.#isFresh = nowMs - this.#madeAt < suspectAfterMs;
@@ -146,7 +146,7 @@ export class Link {
         lost: (error) => this.#lost(error),
         written: () => this.pipeline.written(),
         received: () => {
-          this.pipeline.receivedAt = this.options.clock();
+          this.pipeline.vitals.receivedAt = this.options.clock();
         },
       });
       this.#connection = connection;

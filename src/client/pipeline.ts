@@ -12,13 +12,13 @@
  * not run.
  */
 
-import { Opcode, RESPONSE_HEADER_BYTES, Status } from '../protocol/index.js';
+import { RESPONSE_HEADER_BYTES, Status } from '../protocol/index.js';
 import { readAnswer } from './answer.js';
 import { Call, Chunk, type Draft, type Reject, type Resolve } from './call.js';
 import { HengeError, rejectLater } from './errors.js';
 import type { FrameSink } from './frame-reader.js';
-import { readDeadline, roomFor, writeDeadline, writeFrame } from './frame-writer.js';
-import type { Latencies } from './health.js';
+import { roomFor, writeDeadline, writeFrame } from './frame-writer.js';
+import { Vitals } from './health.js';
 
 /** What the pipeline needs of a connection. */
 export interface Transport {
@@ -65,13 +65,7 @@ export class Pipeline implements FrameSink {
   valueBytesMax: number;
   /** Set when there will never be a connection again: every new call fails with it. */
   refusal: (() => HengeError) | undefined;
-  /** When bytes last came, on the client's clock. */
-  receivedAt = 0;
-  /** Requests in a row that were not answered in time, and when the first of them was given up. */
-  timeouts = 0;
-  timeoutsSince = 0;
-  /** Of reads; undefined when nobody wants to know. */
-  latencies: Latencies | undefined;
+  readonly vitals = new Vitals();
   /** A node that is away is waited for at least so long: others may take its place. */
   patienceMs = 0;
 
@@ -97,8 +91,6 @@ export class Pipeline implements FrameSink {
 
   #transport: Transport | undefined;
   #awaySince: number;
-  /** When the node began to owe the oldest answer it owes, or some later moment. */
-  #owingSince = 0;
   #isWriting = false;
   #isHeldBack = false;
 
@@ -199,7 +191,7 @@ export class Pipeline implements FrameSink {
     }
     if (this.#isBatchOld) this.#rewrite();
     if (this.#batchBytes === 0) return;
-    if (this.#owed === 0) this.#owingSince = this.#batchAt;
+    if (this.#owed === 0) this.vitals.owingSince = this.#batchAt;
     const parts = this.#parts;
     this.#parts = [];
     const chunk = this.#chunk;
@@ -233,7 +225,7 @@ export class Pipeline implements FrameSink {
     this.#transport = transport;
     this.#isWriting = false;
     this.#isHeldBack = false;
-    this.receivedAt = this.clock();
+    this.vitals.receivedAt = this.clock();
     this.flush();
   }
 
@@ -262,8 +254,7 @@ export class Pipeline implements FrameSink {
     this.#release(index, call);
     if (call.isSettled) return true;
     const status = bytes[at + STATUS_AT] as number;
-    this.timeouts = 0;
-    if (this.latencies !== undefined && call.opcode === Opcode.GET) this.#recordLatency(call, this.latencies);
+    this.vitals.answered(call);
     if (status !== Status.OK && isRefusal(status)) {
       call.detach();
       const epoch =
@@ -289,21 +280,20 @@ export class Pipeline implements FrameSink {
       const isUnsent = this.#isUnsent(call);
       call.fail(deadlineError(call, isUnsent));
       isBatchThinner ||= isUnsent;
-      if (!isUnsent && this.timeouts++ === 0) this.timeoutsSince = nowMs;
+      if (!isUnsent) this.vitals.timedOut(nowMs);
     }
     if (isBatchThinner) this.#rewrite();
   }
 
   /** True if a caller has waited in vain for `silenceMs` beyond its deadline, and nothing at all has come meanwhile. */
   isSilent(nowMs: number, silenceMs: number): boolean {
-    if (this.#transport === undefined || nowMs - this.receivedAt < silenceMs) return false;
+    if (this.#transport === undefined || nowMs - this.vitals.receivedAt < silenceMs) return false;
     return this.#pending.some((call) => call?.isSettled && nowMs - call.deadlineAt >= silenceMs);
   }
 
   /** For how long the node has owed an answer and sent nothing; 0 when it owes none. */
   quietMs(nowMs: number): number {
-    if (this.#transport === undefined || this.#owed === 0) return 0;
-    return nowMs - Math.max(this.receivedAt, this.#owingSince);
+    return this.#transport === undefined || this.#owed === 0 ? 0 : this.vitals.quietMs(nowMs);
   }
 
   /** Takes over the sent calls that `isWanted`; what is still answered to them is ignored. */
@@ -331,11 +321,6 @@ export class Pipeline implements FrameSink {
   /** Calls that were handed to the connection and are not answered. */
   get #owed(): number {
     return this.#inFlight - ((this.#sequence - this.#batchSequence) | 0);
-  }
-
-  #recordLatency(call: Call, latencies: Latencies): void {
-    const sentAt = call.deadlineAt - readDeadline(call.chunk.view, call.start);
-    latencies.record(this.receivedAt - sentAt);
   }
 
   #isUnsent(call: Call): boolean {

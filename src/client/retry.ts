@@ -66,6 +66,8 @@ const RETRY_DELAY_MS_MAX = 250;
 /** Short beside a take-over, long beside a request: a node that takes over is not drowned by those who wait for it. */
 const NOT_READY_DELAY_MS_MIN = 5;
 const NOT_READY_DELAY_MS_MAX = 50;
+/** With less time left, a request that was told "not ready" would only end as one that perhaps ran. */
+const NOT_READY_MS_LEFT_MIN = 10;
 
 /** Whether, where and when a request is sent again. */
 export function judge(mishap: Mishap, budget: Budget, random: () => number): Verdict {
@@ -74,15 +76,19 @@ export function judge(mishap: Mishap, budget: Budget, random: () => number): Ver
   if (msLeft <= 0) return { kind: 'fail' };
   if ((kind === 'lost' || kind === 'notReady') && canDetour) return { kind: 'detour' };
   const delayMs = delayAfter(kind, attempts, random);
-  if (delayMs >= msLeft) return { kind: 'fail' };
+  if (delayMs + msNeeded(kind) >= msLeft) return { kind: 'fail' };
   if (!isFree(kind, attempts) && !budget.spend()) return { kind: 'fail' };
   return { kind: 'retry', delayMs };
 }
 
 function isFree(kind: MishapKind, attempts: number): boolean {
-  if (kind === 'notReady' || kind === 'notInSync' || kind === 'short') return true;
+  if (waitsForLeader(kind) || kind === 'notInSync') return true;
   return kind !== 'busy' && attempts === 0;
 }
+
+const msNeeded = (kind: MishapKind): number => (waitsForLeader(kind) ? NOT_READY_MS_LEFT_MIN : 0);
+
+const waitsForLeader = (kind: MishapKind): boolean => kind === 'notReady' || kind === 'short';
 
 function delayAfter(kind: MishapKind, attempts: number, random: () => number): number {
   switch (kind) {

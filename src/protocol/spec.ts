@@ -98,9 +98,9 @@ export const Opcode = {
   /** "You are in sync." Extras: u32 epoch. Value: bitmap of slots. Answer's value: bitmap of those now in sync. */
   SYNCED: 0x44,
   /**
-   * "Send me what you have." Extras: u32 epoch, u16 number of the slots' leader before (0 not known), u16 zero, u64 since
-   * ms. Value: bitmap of slots. ITEMS come on the asked node's own link; when all were applied there is the answer: extras
-   * u64 watermark known of the leader before; value: bitmap of the slots for which the asked node was in sync. STALE, BUSY.
+   * "Send me what you have." Extras: u32 epoch, u32 zero, u64 since ms. Value: bitmap of slots. ITEMS come on the asked
+   * node's own link; when all were applied there is the answer: value: bitmap of the slots for which the asked node was in
+   * sync when the leader before ended; extras: u64 ms before which it holds whatever that leader wrote there. STALE, BUSY.
    */
   PULL: 0x45,
   /** Answer's value: JSON { name, incarnation, epoch, isFenced }. Runs in a worker: it answers for the data path. */

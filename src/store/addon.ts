@@ -110,6 +110,17 @@ export interface PeerBits {
   readonly sinceMs: number;
 }
 
+/** Of every slot, what is known of who led it before the present leader did. */
+export interface Reigns {
+  /** Its number; 0: not known. */
+  readonly leaders: Uint16Array;
+  /** Whatever it wrote before this is here. Milliseconds of a version; VERSION_MS_MAX: all of it. */
+  readonly heldUntilMs: Float64Array;
+}
+
+/** The highest milliseconds a version can have. */
+export const VERSION_MS_MAX = 2 ** 48 - 1;
+
 export interface PeerNews {
   /** On the monotonic clock; 0: never. */
   readonly heardAtMs: number;
@@ -129,7 +140,7 @@ export interface Collected {
 export const OutputFlag = {
   /** Input is left over because the output is full: write it, then call execute(connection, 0). */
   MORE: 1,
-  /** Control frames wait: fetch them with takeControl(). */
+  /** Control frames or answers on links wait: fetch them with takeControl() and takeAnswers(). */
   CONTROL: 2,
   /** The peer broke the protocol: write the output, then close the connection. */
   CLOSE: 4,
@@ -207,12 +218,14 @@ export interface NativeWorker {
    * @param nodeNumber of a peer
    */
   greet(connection: number, role: number, nodeNumber?: number): void;
+  /** Flags of OutputFlag stand in `flags[0]`: the end of a link owes others their answers. */
   disconnect(connection: number): void;
   /**
    * Takes the first `bytes` bytes of the input buffer as the next bytes of the connection, runs every complete frame,
    * and returns the number of bytes put into the output buffer. Flags of OutputFlag stand in `flags[0]`.
    */
   execute(connection: number, bytes: number): number;
+  /** What the last call said: 0 OutputFlag bits, 1 bytes of nextOutput(), 2 the epoch of BEHIND. */
   readonly flags: Uint32Array;
   /**
    * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how
@@ -226,13 +239,17 @@ export interface NativeWorker {
    * error. @throws RangeError
    */
   linkUp(connection: number, nodeNumber: number): void;
-  /** A request of JavaScript's own on a link. Its answer comes by takeAnswers(). The frame's id is filled in. */
+  /**
+   * A request of JavaScript's own on a link: a whole frame, which is copied, with the next id of the link; returned. It
+   * goes out by nextOutput(), and its answer comes by takeAnswers(). @throws RangeError when 1,024 are under way.
+   */
   request(connection: number, frame: Buffer): number;
   /** Answers to request(), CONTROL says that there are some. Copies. `status` is 0xff when the link was lost. */
   takeAnswers(): LinkAnswer[];
   /**
    * Puts what a connection is owed into the output buffer: returns its number and writes the bytes' count to flags[1].
-   * -1 when nobody is owed anything. Answers to earlier requests, replication frames, acknowledgements.
+   * -1 when nobody is owed anything. Whole frames: answers to earlier requests, and all that goes out on links. Call it
+   * until -1 after an execute, tick or disconnect with OTHERS, and after request().
    */
   nextOutput(): number;
 
@@ -244,6 +261,7 @@ export interface NativeWorker {
   states(): Uint8Array;
   /** SlotFlag bits of every slot. */
   slotFlags(): Uint8Array;
+  reigns(): Reigns;
   peerBits(nodeNumber: number): PeerBits;
   peerNews(nodeNumber: number): PeerNews;
   /** Notes a peer's heartbeat. */
@@ -290,7 +308,10 @@ export interface NativeWorker {
   /** Whether this is the live worker with the lowest place, which does the node's background work. */
   isSteward(): boolean;
 
-  /** Background work, bounded to about a millisecond: expiry, eviction ahead of need, learning. Call every 100 ms or so. */
+  /**
+   * Background work, bounded to about a millisecond: expiry, eviction ahead of need, learning, requests that have waited
+   * too long. Call every 100 ms or so. Flags of OutputFlag stand in `flags[0]`.
+   */
   tick(): void;
   /** Gives the place back. Open regions are sealed. */
   close(): void;

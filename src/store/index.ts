@@ -11,7 +11,8 @@ export type {
   NativeWorker,
   PeerBits,
   PeerNews,
+  Reigns,
   SlotBits,
   StoreErrorCode,
 } from './addon.js';
-export { loadAddon, OutputFlag, ROW_MAX, SlotFlag, SlotState } from './addon.js';
+export { loadAddon, OutputFlag, ROW_MAX, SlotFlag, SlotState, VERSION_MS_MAX } from './addon.js';

@@ -241,8 +241,8 @@ describe.each(TERRAINS.filter(({ isHere }) => isHere))('a registry $name', ({ la
       expect(await next.hold('alive/a', { incarnation: 'x', pid: 2 } as object)).toBe(true);
       expect(next.heldRevision('alive/a')).toBeGreaterThan(old.heldRevision('alive/a') ?? 0);
       await expect.poll(() => told, PATIENCE).toHaveLength(2);
+      await expect.poll(() => old.isLost, PATIENCE).toBe(true);
       await old.lost;
-      expect(old.isLost).toBe(true);
       expect(await other.get('coordinator')).toBeUndefined();
       expect(told).toEqual(['alive/a={"incarnation":"x"}', 'alive/a={"incarnation":"x","pid":2}']);
     });

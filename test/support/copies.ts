@@ -60,6 +60,7 @@ export class Copies {
   #installation: Installation | undefined;
   #work: (() => void)[] = [];
   #random = 1;
+  #memories = 0;
 
   constructor(names: readonly string[], rf: number, { onPartition = 'serve', workers = 2 }: CopiesOptions = {}) {
     this.onPartition = onPartition;
@@ -183,6 +184,11 @@ export class Copies {
     this.#work.push(work);
   }
 
+  /** A memory that is made anew is another one. */
+  seed(): bigint {
+    return BigInt(++this.#memories);
+  }
+
   random(): number {
     this.#random = (this.#random * 48_271) % 2_147_483_647;
     return this.#random / 2_147_483_647;
@@ -240,7 +246,7 @@ export class CopyNode {
         pageBytes: 4096,
       },
       clock: 'manual',
-      seed: BigInt(member.number),
+      seed: world.seed(),
       hashSeed: 7n,
     });
     this.arena.setClock(world.nowMs);

@@ -11,7 +11,9 @@ if (!isEtcdInstalled && process.env.CI === 'true') throw new Error('CI needs etc
 if (!isEtcdInstalled) console.warn('skipped: registries in etcd, which is not installed (etcd-server)');
 
 const READY_MS_MAX = 30_000;
-/** Short elections, so that a test of losing the leader is short; leases of a second are the shortest etcd then grants. */
+/**
+ * Short elections, so that a test of losing the leader is short; leases of a second are the shortest etcd then grants.
+ */
 const TIMES = ['--heartbeat-interval=50', '--election-timeout=500'];
 
 interface Member {
@@ -24,6 +26,15 @@ interface Member {
 export class TestEtcd implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'henge-etcd-'));
   readonly #members: Member[] = [];
+
+  /** A run that was broken off must not leave servers behind. */
+  readonly #killAll = () => {
+    for (const { process } of this.#members) process.kill('SIGKILL');
+  };
+
+  private constructor() {
+    process.once('exit', this.#killAll);
+  }
 
   static async start(size: 1 | 3 = 1): Promise<TestEtcd> {
     const etcd = new TestEtcd();
@@ -102,6 +113,7 @@ export class TestEtcd implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#members.map((_, index) => this.kill(index)));
     rmSync(this.#folder, { recursive: true, force: true });
+    process.off('exit', this.#killAll);
   }
 
   #member(index: number): Member {

@@ -1,15 +1,16 @@
-/** A TCP forwarder between a registry and its etcd, which a test can close, and which can hold watches up. */
+/** A TCP forwarder between a registry and its etcd, which a test can close, slow down, and make lose what it chooses. */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-const WATCH = 'POST /v3/watch';
+const WATCH = '/v3/watch';
 
 interface Passage {
   readonly client: Socket;
   readonly server: Socket;
   /** What the client sent on a connection that is held up, from its watch on. */
   held: Buffer[] | undefined;
-  carriesWatch: boolean;
+  /** Of the last request. */
+  path: string | undefined;
 }
 
 export class Gate implements AsyncDisposable {
@@ -18,11 +19,11 @@ export class Gate implements AsyncDisposable {
   readonly #passages = new Set<Passage>();
   /** Watches asked for from now on wait for release(). */
   isHoldingWatches = false;
-  /** Nothing comes back any more on connections that carry a watch, and they stay open. */
-  isMutingWatches = false;
-  /** Nothing comes back any more on any connection. */
-  isMutingAll = false;
+  /** Nothing comes back any more for requests with this path, while their connections stay open. */
+  mutedPath: '/v3/watch' | '/v3/kv/txn' | undefined;
   isClosed = false;
+  /** So late comes what comes back. */
+  answerDelayMs = 0;
 
   private constructor(url: string) {
     this.#target = new URL(url);
@@ -73,19 +74,19 @@ export class Gate implements AsyncDisposable {
       return;
     }
     const server = connect(Number(this.#target.port), this.#target.hostname);
-    const passage: Passage = { client, server, held: undefined, carriesWatch: false };
+    const passage: Passage = { client, server, held: undefined, path: undefined };
     this.#passages.add(passage);
     client.on('data', (bytes: Buffer) => {
-      if (bytes.includes(WATCH)) {
-        passage.carriesWatch = true;
-        if (this.isHoldingWatches) passage.held = [];
-      }
+      const path = /^POST (\S+)/.exec(bytes.toString('latin1'))?.[1];
+      passage.path = path ?? passage.path;
+      if (path === WATCH && this.isHoldingWatches) passage.held = [];
       if (passage.held !== undefined) passage.held.push(bytes);
       else server.write(bytes);
     });
     server.on('data', (bytes: Buffer) => {
-      const isMuted = this.isMutingAll || (passage.carriesWatch && this.isMutingWatches);
-      if (!isMuted) client.write(bytes);
+      if (passage.path !== undefined && passage.path === this.mutedPath) return;
+      if (this.answerDelayMs === 0) client.write(bytes);
+      else setTimeout(() => client.write(bytes), this.answerDelayMs);
     });
     for (const [socket, other] of [
       [client, server],

@@ -1,6 +1,7 @@
 /**
- * A process that holds a leased record, to be killed or stopped by a test: `registry-holder.mjs LOCATION KEY VALUE TTL_MS`.
- * It says `held` or `refused`, and `lost` with the lease's last deadline, one JSON a line; it ends when its input does.
+ * A process that holds a leased record, to be killed or stopped by a test: `registry-holder.mjs LOCATION KEY VALUE
+ * TTL_MS`. It says `held` or `refused`, and `lost` with the lease's last deadline, one JSON a line; it ends when its
+ * input does.
  */
 import { openRegistry } from '../../dist/daemon/registry/index.js';
 

@@ -258,8 +258,8 @@ export class WorkerCore {
   }
 
   /** True: some slots are led now. */
-  #considerTakeOvers({ layout, states, flags }: Survey): boolean {
-    this.#takeOvers.consider(layout, this.#history, states, flags);
+  #considerTakeOvers(survey: Survey): boolean {
+    this.#takeOvers.consider(survey, this.#history);
     return this.#takeOvers.tick();
   }
 

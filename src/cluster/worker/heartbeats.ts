@@ -95,7 +95,10 @@ export class Heartbeats {
   receive(frame: ControlFrame): Buffer | undefined {
     const beat = readHeartbeat(frame);
     if (beat === undefined) return undefined;
-    this.#env.native.heard(frame.nodeNumber, beat.watermarkMs);
+    // In a later epoch the sender may lead less, and says nothing any more of what it does not lead.
+    const isOfThisEpoch = beat.epoch === this.#env.installedEpoch();
+    const watermarkMs = isOfThisEpoch ? beat.watermarkMs : this.#env.native.peerNews(frame.nodeNumber).watermarkMs;
+    this.#env.native.heard(frame.nodeNumber, watermarkMs);
     this.#news.onEpoch(frame.nodeNumber, beat.epoch);
     return heartbeatAnswer(frame.requestId, {
       epoch: this.#env.installedEpoch(),

@@ -1,5 +1,5 @@
 /**
- * Who may have acknowledged writes of a slot before this node came to lead it: the leader and the row of the epoch before.
+ * Who may have acknowledged writes of a slot before this node came to lead it: the row of the leader before.
  *
  * A take-over asks *them*, not only its own row. While a member is away or returning a row is longer than RF, and a stand-in
  * that acknowledged a quorum write may be gone from the very next row; so that the answers are sure to meet that quorum
@@ -13,18 +13,11 @@ import type { Layout } from './layout.js';
 
 export class History {
   readonly #slots: number;
-  readonly #leaders: Uint16Array;
   readonly #rows: Uint16Array;
 
   constructor(slots: number) {
     this.#slots = slots;
-    this.#leaders = new Uint16Array(slots);
     this.#rows = new Uint16Array(slots * ROW_MAX);
-  }
-
-  /** Number of the node that led a slot before; 0: not known, or nobody. */
-  leaderBefore(slot: number): number {
-    return this.#leaders[slot] as number;
   }
 
   /** Numbers of those who could acknowledge before, that leader first; empty when they are not known. */
@@ -33,7 +26,6 @@ export class History {
   }
 
   forget(): void {
-    this.#leaders.fill(0);
     this.#rows.fill(0);
   }
 
@@ -44,9 +36,7 @@ export class History {
       return;
     }
     for (let slot = 0; slot < this.#slots; slot++) {
-      const leader = layout.leaderOf(slot);
-      if (leader === next.leaderOf(slot)) continue;
-      this.#leaders[slot] = leader;
+      if (layout.leaderOf(slot) === next.leaderOf(slot)) continue;
       const row = this.#rows.subarray(slot * ROW_MAX, (slot + 1) * ROW_MAX).fill(0);
       row.set(layout.presentIn(slot));
     }

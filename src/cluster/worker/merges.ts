@@ -4,19 +4,28 @@
  * A member that is back may have led a slot before, and have acknowledged `one` writes that nobody else got, or, where
  * `serve` let it go on while it was cut off, a great many. They lose every conflict with what was written since, but what
  * does not conflict is not to be thrown away. So before such a member is brought up to date it is asked what it has that is
- * younger than the watermark it last told.
+ * younger than what it was known to have sent when its reign ended.
  *
  * A slot in doubt (POSSIBLE_LOSS) asks every member of its base row for everything. When each has answered, in whatever
  * state, all who could know were asked, and the doubt is over.
  */
-import { RowRole } from '../../ring/index.js';
-import { type LinkAnswer, type SlotBits, SlotFlag } from '../../store/index.js';
+import { type LinkAnswer, type SlotBits, SlotFlag, VERSION_MS_MAX } from '../../store/index.js';
 import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
 import type { Layout } from './layout.js';
 import { epochOf, pullFrame, readPullAnswer } from './peer-frames.js';
 import type { Peers } from './peers.js';
-import { bothBits, countSlots, eitherBits, hasSlot, isNoSlot, noSlots, slotsWhere, withoutBits } from './slot-bits.js';
+import {
+  bothBits,
+  countSlots,
+  eitherBits,
+  hasSlot,
+  isNoSlot,
+  lowestOf,
+  noSlots,
+  slotsWhere,
+  withoutBits,
+} from './slot-bits.js';
 import { flaggedSlots, type Survey } from './survey.js';
 
 const RETRY_MS = 100;
@@ -95,11 +104,14 @@ export class Merges {
     const { layout } = survey;
     const slots = this.unmerged(survey, number);
     if (isNoSlot(slots)) return;
-    // A stand-in was told nothing by the one that led before it.
-    const isStandIn = (slot: number): boolean => layout.roleOf(slot, this.#env.self.number) === RowRole.STAND_IN;
-    const unknown = slotsWhere(this.#env.slots, (slot) => hasSlot(slots, slot) && isStandIn(slot));
-    if (isNoSlot(unknown)) this.#pull(layout, number, slots, this.#env.native.peerNews(number).watermarkMs);
-    else this.#pull(layout, number, unknown, 0);
+    // Of others than the one that led before this node there is no telling since when.
+    const isKnown = (slot: number): boolean => survey.reigns.leaders[slot] === number;
+    const unknown = slotsWhere(this.#env.slots, (slot) => hasSlot(slots, slot) && !isKnown(slot));
+    if (!isNoSlot(unknown)) {
+      this.#pull(layout, number, unknown, 0);
+      return;
+    }
+    this.#pull(layout, number, slots, lowestOf(slots, survey.reigns.heldUntilMs, VERSION_MS_MAX));
   }
 
   #pull(layout: Layout, number: number, slots: SlotBits, sinceMs: number): void {
@@ -107,7 +119,7 @@ export class Merges {
     if (connection === undefined) return;
     const merged = this.#mergedOf(number);
     merged.isUnderWay = true;
-    const frame = pullFrame({ epoch: layout.epoch, leaderBefore: 0, sinceMs, slots });
+    const frame = pullFrame({ epoch: layout.epoch, sinceMs, slots });
     this.#calls.send(connection, frame, (given: LinkAnswer) => {
       merged.isUnderWay = false;
       if (readPullAnswer(given) === undefined) {

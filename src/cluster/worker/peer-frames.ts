@@ -23,15 +23,13 @@ export interface HeartbeatAnswer {
 
 export interface PullRequest {
   readonly epoch: number;
-  /** Who led these slots before, 0 if that is not known. */
-  readonly leaderBefore: number;
   readonly sinceMs: number;
   readonly slots: SlotBits;
 }
 
 export interface PullAnswer {
-  /** Nothing that the leader before wrote earlier is lacking in the slots that are in sync. */
-  readonly watermarkMs: number;
+  /** In the slots that are in sync the answering node holds whatever the leader before wrote before this. */
+  readonly heldUntilMs: number;
   /** For which the answering node was in sync when the leader before ended. */
   readonly slotsInSync: SlotBits;
 }
@@ -82,10 +80,9 @@ export function syncedFrame(epoch: number, slots: SlotBits): Buffer {
   return requestFrame({ opcode: Opcode.SYNCED, id: ID, extras: u32(epoch), value: Buffer.from(slots) });
 }
 
-export function pullFrame({ epoch, leaderBefore, sinceMs, slots }: PullRequest): Buffer {
+export function pullFrame({ epoch, sinceMs, slots }: PullRequest): Buffer {
   const extras = Buffer.alloc(PULL_BYTES);
   extras.writeUInt32LE(epoch, 0);
-  extras.writeUInt16LE(leaderBefore, 4);
   extras.writeBigUInt64LE(BigInt(Math.floor(sinceMs)), 8);
   return requestFrame({ opcode: Opcode.PULL, id: ID, extras, value: Buffer.from(slots) });
 }
@@ -94,21 +91,20 @@ export function readPull({ extras, value }: ControlFrame): PullRequest | undefin
   if (extras.length !== PULL_BYTES) return undefined;
   return {
     epoch: extras.readUInt32LE(0),
-    leaderBefore: extras.readUInt16LE(4),
     sinceMs: Number(extras.readBigUInt64LE(8)),
     slots: value,
   };
 }
 
-export function pullAnswer(id: number, { watermarkMs, slotsInSync }: PullAnswer): Buffer {
+export function pullAnswer(id: number, { heldUntilMs, slotsInSync }: PullAnswer): Buffer {
   const extras = Buffer.alloc(PULL_ANSWER_BYTES);
-  extras.writeBigUInt64LE(BigInt(Math.floor(watermarkMs)), 0);
+  extras.writeBigUInt64LE(BigInt(Math.floor(heldUntilMs)), 0);
   return responseFrame({ status: Status.OK, id, extras, value: Buffer.from(slotsInSync) });
 }
 
 export function readPullAnswer({ status, extras, value }: LinkAnswer): PullAnswer | undefined {
   if (status !== Status.OK || extras.length !== PULL_ANSWER_BYTES) return undefined;
-  return { watermarkMs: Number(extras.readBigUInt64LE(0)), slotsInSync: value };
+  return { heldUntilMs: Number(extras.readBigUInt64LE(0)), slotsInSync: value };
 }
 
 export function itemsFrame(epoch: number, records: Buffer): Buffer {

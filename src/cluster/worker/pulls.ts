@@ -9,13 +9,13 @@
  * what it sent would not be all it had.
  */
 import { Status } from '../../protocol/index.js';
-import { type ControlFrame, type SlotBits, SlotFlag, SlotState } from '../../store/index.js';
+import { type ControlFrame, type SlotBits, SlotFlag, SlotState, VERSION_MS_MAX } from '../../store/index.js';
 import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
 import { ItemStream, type StreamEnd } from './item-stream.js';
 import { type PullAnswer, pullAnswer, readPull, refusal, staleAnswer } from './peer-frames.js';
 import type { Peers } from './peers.js';
-import { slotsWhere } from './slot-bits.js';
+import { bothBits, lowestOf, slotsWhere } from './slot-bits.js';
 
 /** Every other node may ask for two portions at once; more are told to come again. */
 const PULLS_MAX = 32;
@@ -50,10 +50,9 @@ export class Pulls {
     if (connection === undefined || this.#pulls.size >= PULLS_MAX) {
       return refusal(Status.BUSY, frame.requestId, 'there is no link to you, or too many ask');
     }
-    const held = {
-      watermarkMs: wanted.leaderBefore === 0 ? 0 : this.#env.native.peerNews(wanted.leaderBefore).watermarkMs,
-      slotsInSync: this.#slotsInSync(),
-    };
+    const slotsInSync = bothBits(wanted.slots, this.#slotsInSync());
+    const { heldUntilMs } = this.#env.native.reigns();
+    const held = { heldUntilMs: lowestOf(slotsInSync, heldUntilMs, VERSION_MS_MAX), slotsInSync };
     const stream = new ItemStream(this.#env, this.#calls, {
       connection,
       epoch,

@@ -42,3 +42,10 @@ export function segmentMask(bits: SlotBits, segment: number, slotsPerSegment: nu
   for (let i = 0; i < slotsPerSegment; i++) if (hasSlot(bits, segment * slotsPerSegment + i)) mask |= 1 << i;
   return mask;
 }
+
+/** The lowest of the values that these slots have, at most `most`. */
+export function lowestOf(bits: SlotBits, values: Float64Array, most: number): number {
+  let lowest = most;
+  for (const slot of slotsOf(bits)) lowest = Math.min(lowest, values[slot] as number);
+  return lowest;
+}

@@ -1,5 +1,5 @@
 /** What this node's slots are doing, looked at once for all background work of a tick. */
-import { type SlotBits, SlotState } from '../../store/index.js';
+import { type Reigns, type SlotBits, SlotState } from '../../store/index.js';
 import type { WorkerEnv } from './env.js';
 import type { Layout } from './layout.js';
 import { slotsWhere } from './slot-bits.js';
@@ -9,6 +9,7 @@ export interface Survey {
   /** SlotState and SlotFlag bits of every slot. */
   readonly states: Uint8Array;
   readonly flags: Uint8Array;
+  readonly reigns: Reigns;
   /** Slots that this node leads and serves. */
   readonly led: SlotBits;
 }
@@ -19,6 +20,7 @@ export function takeSurvey(env: WorkerEnv, layout: Layout): Survey {
     layout,
     states,
     flags: env.native.slotFlags(),
+    reigns: env.native.reigns(),
     led: slotsWhere(env.slots, (slot) => states[slot] === SlotState.PRIMARY),
   };
 }

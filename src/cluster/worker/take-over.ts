@@ -36,6 +36,7 @@ import {
   slotsWhere,
   withoutBits,
 } from './slot-bits.js';
+import type { Survey } from './survey.js';
 
 const PATIENCE_MS = 1_000;
 const RETRY_MS = 100;
@@ -57,7 +58,6 @@ export interface TakeOverNews {
 /** One peer, asked for one portion of a run's slots. */
 interface Ask {
   readonly number: number;
-  readonly leaderBefore: number;
   readonly sinceMs: number;
   readonly slots: SlotBits;
   isUnderWay: boolean;
@@ -99,11 +99,11 @@ export class TakeOvers {
   }
 
   /** Takes up what is to be taken over and not in hand yet. */
-  consider(layout: Layout, history: History, states: Uint8Array, flags: Uint8Array): void {
+  consider({ layout, states, flags, reigns }: Survey, history: History): void {
     const inHand = (slot: number): boolean => this.#runs.some(({ slots }) => hasSlot(slots, slot));
     const slots = slotsWhere(this.#env.slots, (slot) => states[slot] === SlotState.TAKING_OVER && !inHand(slot));
     if (isNoSlot(slots)) return;
-    this.#runs.push(this.#begin(layout, history, slots, flags));
+    this.#runs.push(this.#begin({ layout, flags, reigns }, history, slots));
     this.#env.log('take-over', { epoch: layout.epoch, slots: countSlots(slots) });
     this.tick();
   }
@@ -119,7 +119,11 @@ export class TakeOvers {
     return hasFinished;
   }
 
-  #begin(layout: Layout, history: History, slots: SlotBits, flags: Uint8Array): Run {
+  #begin(
+    { layout, flags, reigns }: Pick<Survey, 'layout' | 'flags' | 'reigns'>,
+    history: History,
+    slots: SlotBits,
+  ): Run {
     const count = this.#env.slots;
     const run = {
       layout,
@@ -133,7 +137,6 @@ export class TakeOvers {
     const asks = new Map<string, Ask>();
     for (const slot of slotsOf(slots)) {
       const rowBefore = history.rowBefore(slot);
-      const leaderBefore = history.leaderBefore(slot);
       const isSelfInSync = ((flags[slot] as number) & SlotFlag.DETACHED) !== 0;
       const others = this.#whomToAsk(layout, slot, rowBefore);
       const couldAcknowledge = rowBefore.length || Math.max(layout.view.rf, layout.presentIn(slot).length);
@@ -145,8 +148,8 @@ export class TakeOvers {
           (number) => number === this.#env.self.number || others.includes(number),
         ),
       );
-      const isPortion = isSelfInSync && leaderBefore !== 0;
-      for (const number of others) this.#plan(asks, { number, leaderBefore, isPortion, slot });
+      const sinceMs = isSelfInSync ? (reigns.heldUntilMs[slot] as number) : 0;
+      for (const number of others) addSlot(this.#planned(asks, number, sinceMs).slots, slot);
     }
     return { ...run, asks: [...asks.values()] };
   }
@@ -159,32 +162,23 @@ export class TakeOvers {
     return [...new Set(others)].filter(isHere);
   }
 
-  #plan(
-    asks: Map<string, Ask>,
-    {
-      number,
-      leaderBefore,
-      isPortion,
-      slot,
-    }: { number: number; leaderBefore: number; isPortion: boolean; slot: number },
-  ): void {
-    const key = `${number} ${leaderBefore} ${isPortion}`;
+  #planned(asks: Map<string, Ask>, number: number, sinceMs: number): Ask {
+    const key = `${number} ${sinceMs}`;
     let ask = asks.get(key);
     if (ask === undefined) {
-      const sinceMs = isPortion ? this.#env.native.peerNews(leaderBefore).watermarkMs : 0;
       const slots = noSlots(this.#env.slots);
-      ask = { number, leaderBefore, sinceMs, slots, isUnderWay: false, isAnswered: false, askAtMs: 0 };
+      ask = { number, sinceMs, slots, isUnderWay: false, isAnswered: false, askAtMs: 0 };
       asks.set(key, ask);
     }
-    addSlot(ask.slots, slot);
+    return ask;
   }
 
   #ask(run: Run, ask: Ask): void {
     const connection = this.#peers.linkTo(ask.number);
     if (ask.isUnderWay || ask.isAnswered || connection === undefined || this.#env.monoMs() < ask.askAtMs) return;
     ask.isUnderWay = true;
-    const { leaderBefore, sinceMs, slots } = ask;
-    const frame = pullFrame({ epoch: run.layout.epoch, leaderBefore, sinceMs, slots });
+    const { sinceMs, slots } = ask;
+    const frame = pullFrame({ epoch: run.layout.epoch, sinceMs, slots });
     this.#calls.send(connection, frame, (answer) => this.#onAnswer(run, ask, answer));
   }
 
@@ -203,7 +197,7 @@ export class TakeOvers {
       if (hasSlot(answer.slotsInSync, slot)) run.inSync[slot] = (run.inSync[slot] as number) + 1;
     }
     this.#news.onPulled(ask.number, ask.slots, ask.sinceMs);
-    const sinceMs = Math.min(ask.sinceMs, answer.watermarkMs);
+    const sinceMs = Math.min(ask.sinceMs, answer.heldUntilMs);
     if (sinceMs > 0) this.#news.onHolding(ask.number, { slots: bothBits(ask.slots, answer.slotsInSync), sinceMs });
     this.tick();
   }

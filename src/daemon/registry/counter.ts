@@ -1,9 +1,9 @@
 /**
  * One reader's judgement of a counter that another process moves as long as it lives: pure, time passed in.
  *
- * The reader's clock alone counts. The other lapses when the counter was seen unmoved for a TTL, from the end of the reading
- * that showed it moved to the beginning of the one that shows it still there: then no move can lie between. A reader that
- * did not look for half a TTL was itself held up, perhaps with the whole machine, and starts anew.
+ * The reader's clock alone counts. The other lapses when the counter was seen unmoved for a TTL, from the end of the
+ * reading that showed it moved to the beginning of the one that shows it still there: then no move can lie between. A
+ * reader that did not look for half a TTL was itself held up, perhaps with the whole machine, and starts anew.
  */
 export class CounterObservation {
   readonly #ttlMs: number;

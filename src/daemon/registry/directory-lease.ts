@@ -1,11 +1,13 @@
 /**
- * A lease on records in a folder, seen by its holder. Each keep-alive moves the counter in the lease's file and then looks
- * whether that file still has its name: whoever found the lease lapsed has removed it.
+ * A lease on records in a folder, seen by its holder. Each keep-alive moves the counter in the lease's file and then
+ * looks whether that file still has its name: whoever found the lease lapsed has removed it.
  *
- * A keep-alive that ends after the lease's deadline does not count, and ends the lease: a reader may have seen the counter
- * stand still for a whole TTL and be about to remove the file. So until `validUntilMs` nobody can have found it lapsed.
+ * A keep-alive that ends after the lease's deadline does not count, and ends the lease: a reader may have seen the
+ * counter stand still for a whole TTL and be about to remove the file. So until `validUntilMs` nobody can have found it
+ * lapsed.
  *
- * A leased record is a version like any other (versions.ts) whose content names its lease; it is there as long as that is.
+ * A leased record is a version like any other (versions.ts) whose content names its lease; it is there as long as that
+ * is.
  */
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
@@ -17,6 +19,8 @@ import type { VersionedFiles } from './versions.js';
 
 /** A third is what etcd's clients take; two may fail, and one late by a third does no harm. */
 const KEEP_ALIVES_PER_TTL = 3;
+/** Readers must look several times within half of it. */
+const TTL_MS_MIN = 1_000;
 /** How often holding starts over when another version came between; each time means that somebody else succeeded. */
 const HOLD_ATTEMPTS_MAX = 20;
 
@@ -56,6 +60,7 @@ export class DirectoryLease implements Lease {
   }
 
   static async open(parts: DirectoryLeaseParts): Promise<DirectoryLease> {
+    if (parts.ttlMs < TTL_MS_MIN) throw new RangeError(`a lease of ${parts.ttlMs} ms is shorter than ${TTL_MS_MIN} ms`);
     const startedMs = monotonicMs();
     const token = randomUUID();
     return new DirectoryLease(parts, token, await parts.leases.create(token, parts.ttlMs), startedMs);

@@ -3,11 +3,11 @@
  *
  * Changes are noticed by polling; fs.watch only makes the next poll come at once.
  *
- * How far a guard holds here: it is looked at after the version was written and before it is linked, but not in one step
- * with that. A coordinator stopped in between, and replaced meanwhile, publishes one version too late. That version still
- * is a compare-and-set on its own record: the new coordinator has not changed the record yet, and must build on it. To take
- * such a version back after looking a second time would be worse, since nodes may have adopted it, and the number it had
- * would be given twice.
+ * How far a guard holds here: it is looked at after the version was written and before it is linked, but not in one
+ * step with that. A coordinator stopped in between, and replaced meanwhile, publishes one version too late. That
+ * version still is a compare-and-set on its own record: the new coordinator has not changed the record yet, and must
+ * build on it. To take such a version back after looking a second time would be worse, since nodes may have adopted it,
+ * and the number it had would be given twice.
  */
 import { type FSWatcher, watch as watchFolder } from 'node:fs';
 import { mkdir, realpath } from 'node:fs/promises';
@@ -114,7 +114,8 @@ export class DirectoryRegistry implements Registry {
       if (newest === undefined || content === undefined) return undefined;
       if (await this.#leaseFiles.isAlive(content.lease))
         return { key, revision: newest.revision, value: content.value };
-      // A holder that was replaced ends after its successor's version is there: only what ended as the newest is absent.
+      // A holder that was replaced ends after its successor's version is there: only what ended as the newest is
+      // absent.
       if (newest.revision === ended) return undefined;
       ended = newest.revision;
     }
@@ -169,7 +170,8 @@ class DirectoryWatch {
     this.#isPolling = true;
     do {
       this.#isAskedAgain = false;
-      // A folder that cannot be read now is read again at the next poll; whoever must know asks get() and sees the error.
+      // A folder that cannot be read now is read again at the next poll; whoever must know asks get() and sees the
+      // error.
       const records = await this.#read().catch(() => undefined);
       if (records !== undefined) this.#known.takeAll(records);
     } while (this.#isAskedAgain);

@@ -1,10 +1,10 @@
 /**
  * etcd v3 over its JSON gateway: POST requests over plain HTTP, answers and streams of JSON, 64-bit numbers as strings,
- * keys and values in base64. This file knows how to reach one of several members and what an error proves; what is asked
- * stands in etcd.ts, etcd-lease.ts and etcd-watch.ts.
+ * keys and values in base64. This file knows how to reach one of several members and what an error proves; what is
+ * asked stands in etcd.ts, etcd-lease.ts and etcd-watch.ts.
  *
- * Calls go to the member that answered last. A call that it refuses or leaves unanswered is made at the next one, if making
- * it twice does no harm or it provably never left; each try has its deadline, and each member is tried once.
+ * Calls go to the member that answered last. A call that it refuses or leaves unanswered is made at the next one, if
+ * making it twice does no harm or it provably never left; each try has its deadline, and each member is tried once.
  */
 import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { z } from 'zod';
@@ -102,7 +102,8 @@ export class EtcdGateway {
   /** Opens a stream of messages, one a line, at the preferred member; when it ends, another one is preferred. */
   stream<T>({ path, body, message, onMessage }: StreamOptions<T>): EtcdStream {
     const place = this.#preferred;
-    const request = this.#post(place, path, body);
+    // With this a member that lost the others ends its streams, instead of staying silent.
+    const request = this.#post(place, path, body, { 'grpc-metadata-hasleader': 'true' });
     // The first message says that the stream is open, and comes at once.
     const opening = setTimeout(() => request.destroy(), TRY_MS_MAX).unref();
     const lines = new LineReader((line) => {
@@ -175,17 +176,12 @@ export class EtcdGateway {
     });
   }
 
-  #post(place: number, path: string, body: unknown): ClientRequest {
+  #post(place: number, path: string, body: unknown, headers: Record<string, string> = {}): ClientRequest {
     const bytes = Buffer.from(JSON.stringify(body));
     const request = httpRequest(`${this.#endpoints[place]}${path}`, {
       method: 'POST',
       agent: this.#agent,
-      headers: {
-        'content-type': 'application/json',
-        'content-length': bytes.length,
-        // A watch at a member that lost the others is ended, instead of staying silent.
-        'grpc-metadata-hasleader': 'true',
-      },
+      headers: { ...headers, 'content-type': 'application/json', 'content-length': bytes.length },
     });
     request.end(bytes);
     return request;

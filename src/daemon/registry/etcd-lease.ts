@@ -1,10 +1,10 @@
 /**
- * A lease of etcd, kept alive in the background: a third of its TTL after the last good keep-alive the next is sent, and
- * sooner after one that failed.
+ * A lease of etcd, kept alive in the background: a third of its TTL after the last good keep-alive the next is sent,
+ * and sooner after one that failed.
  *
- * It is lost when etcd says that there is no such lease, and only then: an etcd that was out of reach for longer than the TTL
- * may have been stopped as a whole, and a new leader gives every lease its full TTL again. Until when nobody can have found it
- * ended is `validUntilMs`, which counts from the sending of the last good keep-alive.
+ * It is lost when etcd says that there is no such lease, and only then: an etcd that was out of reach for longer than
+ * the TTL may have been stopped as a whole, and a new leader gives every lease its full TTL again. Until when nobody
+ * can have found it ended is `validUntilMs`, which counts from the sending of the last good keep-alive.
  */
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';

@@ -1,6 +1,6 @@
 /**
- * Records as keys of etcd: PREFIX/topology, PREFIX/members/a and so on, JSON values, revisions those of the whole store.
- * Everything that changes one is a transaction that compares mod_revision, which is 0 where there is no key.
+ * Records as keys of etcd: PREFIX/topology, PREFIX/members/a and so on, JSON values, revisions those of the whole
+ * store. Everything that changes one is a transaction that compares mod_revision, which is 0 where there is no key.
  */
 import { z } from 'zod';
 import type { RecordKey, RegistryRecord } from '../../cluster/index.js';

@@ -1,10 +1,10 @@
 /**
- * Follows the records under a prefix: reads all of them, and streams what changes from the next revision on. Whenever the
- * stream ends (etcd restarted, its leader lost, the revision compacted away), it begins again by reading everything, so
- * there is one way to be right, and none that depends on how a stream ended.
+ * Follows the records under a prefix: reads all of them, and streams what changes from the next revision on. Whenever
+ * the stream ends (etcd restarted, its leader lost, the revision compacted away), it begins again by reading
+ * everything, so there is one way to be right, and none that depends on how a stream ended.
  *
- * A stream may also die silently, with its connection open. So everything is read again every few seconds, by calls that go
- * to whichever member answers; where that brings news, the stream had nothing to say any more, and is replaced.
+ * A stream may also die silently, with its connection open. So everything is read again every few seconds, by calls
+ * that go to whichever member answers; where that brings news, the stream had nothing to say any more, and is replaced.
  */
 import { z } from 'zod';
 import type { RegistryWatch } from '../../cluster/index.js';
@@ -95,17 +95,16 @@ export class EtcdWatch implements RegistryWatch {
       },
     });
     this.#stream = stream;
-    if (this.#isClosed) stream.close();
     let isOver = false;
     const ended = stream.ended.then(() => {
       isOver = true;
       this.#wake();
     });
-    while (!isOver) {
+    while (!isOver && !this.#isClosed) {
       await this.#pause(READ_AGAIN_MS);
-      if (!isOver && (await this.#hasMissed())) stream.close();
-      if (this.#isClosed) stream.close();
+      if (!isOver && !this.#isClosed && (await this.#hasMissed())) break;
     }
+    stream.close();
     await ended;
   }
 

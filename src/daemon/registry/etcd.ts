@@ -1,7 +1,7 @@
 /**
- * A registry in etcd v3, for clusters on many machines. Consensus is etcd's business: records are its keys, compare-and-set
- * and guards its transactions, liveness its leases. It is reached through its JSON gateway, which needs no client library;
- * an etcd whose operator switched that off (`--enable-grpc-gateway=false`) cannot be used.
+ * A registry in etcd v3, for clusters on many machines. Consensus is etcd's business: records are its keys,
+ * compare-and-set and guards its transactions, liveness its leases. It is reached through its JSON gateway, which needs
+ * no client library; an etcd whose operator switched that off (`--enable-grpc-gateway=false`) cannot be used.
  */
 import {
   type Guard,

@@ -1,6 +1,6 @@
 /**
- * What a watch has told its listener, so that it tells each version and each absence once, whatever order they come in: a
- * stream of changes and a reading of everything may overtake each other, and the revisions say which is newer.
+ * What a watch has told its listener, so that it tells each version and each absence once, whatever order they come in:
+ * a stream of changes and a reading of everything may overtake each other, and the revisions say which is newer.
  */
 import type { RecordKey, RegistryAbsence, RegistryRecord } from '../../cluster/index.js';
 
@@ -8,7 +8,9 @@ export type RegistryListener = (record: RegistryRecord | RegistryAbsence) => voi
 
 export class KnownRecords {
   readonly #listener: RegistryListener;
-  /** Absent ones too: an older version that comes late must not bring a record back. As many as there ever were names. */
+  /**
+   * Absent ones too: an older version that comes late must not bring a record back. As many as there ever were names.
+   */
   readonly #told = new Map<RecordKey, { readonly revision: number; readonly isPresent: boolean }>();
   #isClosed = false;
 
@@ -34,8 +36,8 @@ export class KnownRecords {
   }
 
   /**
-   * Takes all records there are; what was told and is missing is absent, as of `revision` where the registry counts over
-   * all its records. Returns whether anything was news.
+   * Takes all records there are; what was told and is missing is absent, as of `revision` where the registry counts
+   * over all its records. Returns whether anything was news.
    */
   takeAll(records: readonly RegistryRecord[], revision = 0): boolean {
     const present = new Set(records.map(({ key }) => key));

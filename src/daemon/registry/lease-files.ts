@@ -4,10 +4,10 @@
  *   DIR/.leases/TOKEN     00000000000000000017          a counter, written in place by keep-alives
  *                         {"ttlMs":3000,"place":"..."}  what a reader must know to judge it
  *
- * A lease exists as long as its file. Its holder has a process lock of the same name, taken before the file appears. Every
- * reader looks at all leases, and removes the file of one whose lock is free (seen from the same place) or whose counter
- * stood still for its TTL: that ends the lease for everybody and for good, also if its holder was only stopped. Removal
- * is the whole truth, so no two readers can disagree for longer than a look takes.
+ * A lease exists as long as its file. Its holder has a process lock of the same name, taken before the file appears.
+ * Every reader looks at all leases, and removes the file of one whose lock is free (seen from the same place) or whose
+ * counter stood still for its TTL: that ends the lease for everybody and for good, also if its holder was only stopped.
+ * Removal is the whole truth, so no two readers can disagree for longer than a look takes.
  */
 import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -129,7 +129,8 @@ export class LeaseFiles {
       const tokens = new Set([...(await readdir(this.folder)), ...this.#observed.keys()]);
       await Promise.all([...tokens].map((token) => this.isAlive(token)));
     } catch {
-      // A folder that cannot be read now is read again at the next look; whoever must know asks get() and sees the error.
+      // A folder that cannot be read now is read again at the next look; whoever must know asks get() and sees the
+      // error.
     } finally {
       this.#isLooking = false;
     }

@@ -1,4 +1,7 @@
-/** What `--registry` may say: `dir:PATH`, or `etcd:URL[,URL...][/PREFIX]` with the addresses of one etcd cluster's members. */
+/**
+ * What `--registry` may say: `dir:PATH`, or `etcd:URL[,URL...][/PREFIX]` with the addresses of one etcd cluster's
+ * members.
+ */
 
 export type RegistryLocation =
   | { readonly kind: 'directory'; readonly path: string }

@@ -2,8 +2,8 @@
  * A lock that the kernel frees with the process that holds it, however that ends: a listening abstract Unix socket. Who
  * wants to know whether it is held connects and stays connected, and the kernel says at once when it is freed.
  *
- * It says nothing of a process that is stopped, and is not seen from another network namespace, let alone another machine:
- * lockPlace() tells whether two processes see the same locks.
+ * It says nothing of a process that is stopped, and is not seen from another network namespace, let alone another
+ * machine: lockPlace() tells whether two processes see the same locks.
  */
 import { readFile, readlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';

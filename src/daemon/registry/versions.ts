@@ -18,7 +18,9 @@ import type { RecordKey } from '../../cluster/index.js';
 
 /** Versions kept beside the first: enough that a reader between listing and opening seldom finds its file gone. */
 const VERSIONS_KEPT = 8;
-/** How often a reader starts over when the version it listed was removed meanwhile; each time means eight newer ones. */
+/**
+ * How often a reader starts over when the version it listed was removed meanwhile; each time means eight newer ones.
+ */
 const READ_ATTEMPTS_MAX = 20;
 
 /** Where files are written before they get the name they are known by. */
@@ -62,8 +64,8 @@ export class VersionedFiles {
   }
 
   /**
-   * Publishes the version after `revision`, if that is the newest and `isAllowed`, asked last of all, agrees. Resolves to
-   * its revision, or to undefined.
+   * Publishes the version after `revision`, if that is the newest and `isAllowed`, asked last of all, agrees. Resolves
+   * to its revision, or to undefined.
    */
   async publish(
     key: RecordKey,

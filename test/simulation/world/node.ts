@@ -26,7 +26,7 @@ const addon = loadAddon();
 const REAP_MS = 30;
 const KEEP_ALIVE_PARTS = 3;
 
-export const GEOMETRY = { segments: 16, slotsPerSegment: 4, regionBytes: 8_192, pageBytes: 256 };
+export const GEOMETRY = { segments: 16, slotsPerSegment: 4, regionBytes: 8_192, pageBytes: 512 };
 export const SLOTS = GEOMETRY.segments * GEOMETRY.slotsPerSegment;
 
 export class SimNode {

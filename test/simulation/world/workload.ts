@@ -151,6 +151,7 @@ export class Workload {
     const delta = 1 + this.random.below(3);
     const extras = Buffer.alloc(24);
     extras.writeBigInt64LE(BigInt(delta), 0);
+    extras.writeBigInt64LE(BigInt(delta), 8);
     const beganMs = this.#begin();
     client.request(
       { opcode: Opcode.INCREMENT, key, flags: LEVELS[level], extras },

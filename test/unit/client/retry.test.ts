@@ -38,6 +38,33 @@ describe('a request without an answer', () => {
     });
   });
 
+  it('waits 5 to 50 ms for a leader that is not ready, free of charge, however often', () => {
+    const spent = new Budget();
+    while (spent.spend());
+    for (const kind of ['notReady', 'short'] as const) {
+      for (const attempts of [0, 1, 30]) {
+        const delays = [0, 0.5, 0.999].map((r) => judge(mishap({ kind, attempts }), spent, () => r));
+        expect(delays).toEqual([5, 28, 50].map((delayMs) => ({ kind: 'retry', delayMs })));
+      }
+    }
+    expect(judge(mishap({ kind: 'notReady', msLeft: 14 }), spent, () => 0)).toEqual({ kind: 'fail' });
+  });
+
+  it('goes round its leader at once where other copies can answer it', () => {
+    for (const kind of ['lost', 'notReady'] as const) {
+      expect(judge(mishap({ kind, canDetour: true }), new Budget(), half)).toEqual({ kind: 'detour' });
+    }
+    for (const kind of ['moved', 'busy', 'notInSync', 'short'] as const) {
+      expect(judge(mishap({ kind, canDetour: true }), new Budget(), half).kind).toBe('retry');
+    }
+  });
+
+  it('is put to the leader at once, free of charge, when a copy lacks something', () => {
+    const spent = new Budget();
+    while (spent.spend());
+    expect(judge(mishap({ kind: 'notInSync', attempts: 7 }), spent, half)).toEqual({ kind: 'retry', delayMs: 0 });
+  });
+
   it('is not sent again after its deadline', () => {
     fc.assert(
       fc.property(

@@ -3,7 +3,9 @@ import { CounterObservation } from '../../../src/daemon/registry/counter.js';
 
 const TTL_MS = 1_000;
 
-/** Looks every 100 ms, each look taking 10 ms, from `fromMs` to `untilMs`; returns when the counter was found lapsed. */
+/**
+ * Looks every 100 ms, each look taking 10 ms, from `fromMs` to `untilMs`; returns when the counter was found lapsed.
+ */
 function lookOn(observation: CounterObservation, counter: number, fromMs: number, untilMs: number): number | undefined {
   for (let nowMs = fromMs; nowMs <= untilMs; nowMs += 100) {
     if (observation.look(counter, nowMs, nowMs + 10)) return nowMs;
