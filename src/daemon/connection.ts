@@ -31,6 +31,8 @@ export class Connection {
   nodeNumber = 0;
   /** We opened it: what comes are answers. */
   readonly isLink: boolean;
+  /** A node asked over it whether this one lives; nothing of its data comes this way, and its end says nothing. */
+  isProbe = false;
   /** Native code holds back input of this connection until its output has drained. */
   isHeld = false;
   /** The node at the other end is in this epoch, and what it sent waits until this node is; 0: nothing waits. */

@@ -2,7 +2,17 @@
 import { connect, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { Henge } from '../../src/client/index.js';
-import { frameBytes, helloExtras, Opcode, Role, readResponse, requestFrame, Status } from '../../src/protocol/index.js';
+import {
+  frameBytes,
+  helloExtras,
+  NONCE_BYTES,
+  Opcode,
+  peerHello,
+  Role,
+  readResponse,
+  requestFrame,
+  Status,
+} from '../../src/protocol/index.js';
 import { scratch, TestDaemon } from '../support/daemon.js';
 
 /** Long enough for a loaded machine; what is promised is checked by other means. */
@@ -157,10 +167,11 @@ test('a stranger is told, and put out', { timeout: TIMEOUT_MS }, async () => {
   await new Promise((resolve) => socket.once('close', resolve));
 });
 
-test('a peer is refused while nodes do not talk to each other', { timeout: TIMEOUT_MS }, async () => {
+test('a stranger that calls itself a node is refused', { timeout: TIMEOUT_MS }, async () => {
   using folder = scratch();
   await using daemon = await TestDaemon.start(folder.path);
-  const hello = requestFrame({ opcode: Opcode.HELLO, id: 7, extras: helloExtras(Role.PEER, 0) });
+  const value = peerHello({ number: 9, nonce: Buffer.alloc(NONCE_BYTES) });
+  const hello = requestFrame({ opcode: Opcode.HELLO, id: 7, extras: helloExtras(Role.PEER, 0), value });
   const { answer } = await firstAnswer(daemon.address, hello);
   expect(answer).toMatchObject({ id: 7, status: Status.REFUSED });
 });

@@ -1,7 +1,7 @@
 /** A real daemon for tests: `henge serve` as a child with a channel, so that it ends when the test run does. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -44,15 +44,6 @@ export async function henge(words: readonly string[], environment: Record<string
 /** The environment of the test run must not configure the daemons under test. */
 function withoutHenge(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HENGE_')));
-}
-
-/** Pids are given out again: only what still is a worker is one of ours. */
-function isWorker(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('daemon/worker.js');
-  } catch {
-    return false;
-  }
 }
 
 export class TestDaemon implements AsyncDisposable {
@@ -127,8 +118,6 @@ export class TestDaemon implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.killAll();
     await this.ended;
-    // Workers outlive a primary process that was killed.
-    for (const pid of this.workerPids) if (isWorker(pid)) process.kill(pid, 'SIGKILL');
   }
 
   #ready(field: string): unknown {
