@@ -14,6 +14,9 @@ constexpr uint32_t ROOM_TRIES_MAX = 6;
 uint32_t highWater(const View& view) { return 3 + (view.regionCount >= 512 ? 6 : view.regionCount / 86); }
 // Regions that only survivors of eviction may take.
 uint32_t reserveOf(const View& view) { return view.regionCount >= 128 ? 3 : 2; }
+// Enough for so many free regions. An eviction drops a quarter of a region at least; half of that may be lost again at the
+// ends of regions that large survivors are copied to, and another worker may take what was freed.
+uint32_t evictionsFor(uint32_t regions) { return 12 * regions; }
 
 }  // namespace
 
@@ -119,7 +122,7 @@ void Worker::insertAnyway(Index* index, const KeyPlace& place, uint32_t offset) 
 bool Worker::makeRoom(uint32_t bytes) {
   for (uint32_t tries = 0; !new_.hasRoom(bytes); tries++) {
     if (new_.turn(reserveOf(view_))) continue;
-    if (tries >= ROOM_TRIES_MAX || !evictor_.run(nowMs_)) return false;
+    if (tries >= evictionsFor(1 + reserveOf(view_)) || !evictor_.run(nowMs_)) return false;
   }
   return true;
 }
@@ -127,7 +130,7 @@ bool Worker::makeRoom(uint32_t bytes) {
 bool Worker::makeFree(uint32_t regions) {
   const Pool pool(view_);
   for (uint32_t tries = 0; pool.countFree() < regions + reserveOf(view_); tries++) {
-    if (tries >= 4 * regions + ROOM_TRIES_MAX || !evictor_.run(nowMs_)) return false;
+    if (tries >= evictionsFor(regions + reserveOf(view_)) || !evictor_.run(nowMs_)) return false;
   }
   return true;
 }

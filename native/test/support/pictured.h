@@ -39,6 +39,7 @@ struct Expected {
   std::string value;
   uint64_t expiresAt = 0;
   Version version;
+  bool mayBeGone = false;
 };
 
 class World {
@@ -121,15 +122,19 @@ class World {
   void unpoison() { ASAN_UNPOISON_MEMORY_REGION(base(), view().bytes); }
 
   // What is not there as it was, but for one entry. Empty: nothing.
-  std::string problemBut(uint32_t exempt, bool mayBeGone = false) {
+  std::string problemBut(uint32_t exempt) {
     for (uint32_t i = 0; i < expected.size(); i++) {
       if (i == exempt) continue;
       const std::string problem = problemOf(expected[i]);
-      if (!problem.empty() && !(mayBeGone && problem == LOSS)) return problem + " of " + std::to_string(i);
+      if (!problem.empty() && !(expected[i].mayBeGone && problem == LOSS)) return problem + " of " + std::to_string(i);
     }
     return audit::problemOf(*memory);
   }
 
+  // What is not there now will not be asked for.
+  void giveUpWhatIsGone() {
+    for (Expected& entry : expected) entry.mayBeGone = problemOf(entry) == LOSS;
+  }
   // A key's value and expiry, as they stand; "" if there is none.
   std::string stateOf(const std::string& key) {
     const uint16_t slot = view().localSlot(slotOf(key));
