@@ -9,7 +9,6 @@ namespace henge {
 
 namespace {
 
-constexpr uint32_t ROOM_TRIES_MAX = 6;
 // Free regions below which a write pays for a little eviction ahead of need.
 uint32_t highWater(const View& view) { return 3 + (view.regionCount >= 512 ? 6 : view.regionCount / 86); }
 // Regions that only survivors of eviction may take.
