@@ -1,9 +1,10 @@
 /**
- * One Node process with a client in it: Henge against ioredis (as it comes, and with auto-pipelining), node-redis and memjs.
+ * One Node process with a client in it: Henge against ioredis (as it comes, and with auto-pipelining), node-redis and
+ * memjs.
  *
- * 90 % gets and 10 % sets of 100-byte strings over 100,000 keys, all present, 64 and 512 calls in flight; then one in flight, against
- * a bare socket. Server on one core, client process on the other, a fresh process for each round. With --kill, instead, what
- * SIGKILL does to Henge's callers (load/kill.ts).
+ * 90 % gets and 10 % sets of 100-byte strings over 100,000 keys, all present, 64 and 512 calls in flight; then one in
+ * flight, against a bare socket. Server on one core, client process on the other, a fresh process for each round. With
+ * --kill, instead, what SIGKILL does to Henge's callers (load/kill.ts).
  */
 import type { ClosedResult } from './load/closed.js';
 import type { DriverName } from './load/driver.js';

@@ -1,10 +1,11 @@
 /**
- * How often a cache of a given memory misses, on the traffic of traces: the real daemon, redis-server (allkeys-lru) and memcached, each
- * given the same bytes, and an exact LRU that loses nothing to structure.
+ * How often a cache of a given memory misses, on the traffic of traces: the real daemon, redis-server (allkeys-lru) and
+ * memcached, each given the same bytes, and an exact LRU that loses nothing to structure.
  *
- * A cell is a trace at a capacity. What a server loses to headers, tables and half-empty pages is its own loss; the LRU is
- * charged, for each item, its key and the header that Henge's record has. The goal counts cells of real traces of at least
- * 64 regions, and compares with the servers from 16 MiB upwards: below that their own tables are most of the memory.
+ * A cell is a trace at a capacity. What a server loses to headers, tables and half-empty pages is its own loss; the LRU
+ * is charged, for each item, its key and the header that Henge's record has. The goal counts cells of real traces of at
+ * least 64 regions, and compares with the servers from 16 MiB upwards: below that their own tables are most of the
+ * memory.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -23,7 +24,9 @@ const SHARES = [0.01, 0.03, 0.1, 0.3] as const;
 /** Of a trace, at most: what fits into a run of some minutes. */
 const REQUESTS_MAX = 4_000_000;
 const SYNTHETIC_REQUESTS = 800_000;
-/** The smallest memory a daemon accepts. At 64 KiB a region it has about 64 of them from 4 MiB on, so every cell counts. */
+/**
+ * The smallest memory a daemon accepts. At 64 KiB a region it has about 64 of them from 4 MiB on, so every cell counts.
+ */
 const HENGE_BYTES_MIN = 8 * MIB;
 const PEER_BYTES_MIN = 16 * MIB;
 /** A key of 20 bytes, a record's header of 16, and its 6.4 bytes of index. */
@@ -105,7 +108,10 @@ function requestsOf({ items, valueBytes }: Trace): Uint8Array {
   return new Uint8Array(words.buffer);
 }
 
-/** The geometric mean of a cell's ratios, with the misses of all cells together beside it; and the worst cell against LRU. */
+/**
+ * The geometric mean of a cell's ratios, with the misses of all cells together beside it; and the worst cell against
+ * LRU.
+ */
 function figures(id: string, cells: readonly Misses[]): Measurement[] {
   const against = (peer: TargetName | 'lru') =>
     cells.flatMap((cell) => {

@@ -1,6 +1,6 @@
 /**
- * The HTTP face: GET /v1/cache/KEY at a fixed rate, so that latency is measured from when a request was due (autocannon's
- * `overallRate`), against a bare node:http server that answers the same bytes; then as fast as it goes.
+ * The HTTP face: GET /v1/cache/KEY at a fixed rate, so that latency is measured from when a request was due
+ * (autocannon's `overallRate`), against a bare node:http server that answers the same bytes; then as fast as it goes.
  */
 import autocannon from 'autocannon';
 import { compiledScript } from './paths.js';

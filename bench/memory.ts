@@ -1,7 +1,7 @@
 /**
- * Memory for an item, all included: a million items of a 20-byte key and a 100-byte value, and how much larger each server has
- * grown for them. Taken from /proc (proportional set size of the process and its children), so headers, index, allocator's
- * slack and half-empty pages all count.
+ * Memory for an item, all included: a million items of a 20-byte key and a 100-byte value, and how much larger each
+ * server has grown for them. Taken from /proc (proportional set size of the process and its children), so headers,
+ * index, allocator's slack and half-empty pages all count.
  */
 import { fill, load } from './load/native.js';
 import type { Measurement } from './report/figure.js';

@@ -1,7 +1,7 @@
 /**
- * One node against redis-server and memcached, one thread of work each, under the same native load generator: 50 connections,
- * 90 % gets and 10 % sets of 100-byte values over 100,000 keys, all present. The server runs on one core, the generator on the
- * other; every answer is checked.
+ * One node against redis-server and memcached, one thread of work each, under the same native load generator: 50
+ * connections, 90 % gets and 10 % sets of 100-byte values over 100,000 keys, all present. The server runs on one core,
+ * the generator on the other; every answer is checked.
  */
 import { fill, type LoadResult, load } from './load/native.js';
 import type { Measurement } from './report/figure.js';

@@ -1,4 +1,7 @@
-/** Where things are. The harness runs compiled, from dist-bench/bench, and uncompiled in the tests: the root is searched for. */
+/**
+ * Where things are. The harness runs compiled, from dist-bench/bench, and uncompiled in the tests: the root is searched
+ * for.
+ */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

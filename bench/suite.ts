@@ -1,8 +1,8 @@
 /**
  * What a suite is, and what it is given.
  *
- * A suite measures Henge and its peers in one run: rounds alternate between the sides, so that a machine that grows warm or
- * busy is so for both. It hands back measurements; medians, ratios and goals are the report's affair.
+ * A suite measures Henge and its peers in one run: rounds alternate between the sides, so that a machine that grows
+ * warm or busy is so for both. It hands back measurements; medians, ratios and goals are the report's affair.
  */
 import type { Measurement } from './report/figure.js';
 
@@ -28,7 +28,9 @@ export interface Context {
   defer(cleanUp: () => Promise<void> | void): void;
 }
 
-/** Runs `rounds` rounds of both sides, turning the order round each time: the second of a pair runs on a warmer machine. */
+/**
+ * Runs `rounds` rounds of both sides, turning the order round each time: the second of a pair runs on a warmer machine.
+ */
 export async function alternate<Side>(
   sides: readonly Side[],
   rounds: number,

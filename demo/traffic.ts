@@ -15,7 +15,9 @@ import { type CityRecord, type Origin, POPULATIONS } from './origin.js';
 const VISITORS = 128;
 /** Of so many look-ups one is followed by a signature. */
 const LOOKUPS_PER_SIGNATURE = 20;
-/** Writes of one signature before it counts as failed, and the pause between them: longer than a worker takes to return. */
+/**
+ * Writes of one signature before it counts as failed, and the pause between them: longer than a worker takes to return.
+ */
 const WRITES_MAX = 20;
 const WRITE_PAUSE_MS = 100;
 const SEED = 1;

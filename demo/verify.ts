@@ -1,8 +1,8 @@
 /**
  * Reads everything back after the load and compares it with what it must be.
  *
- * Every acknowledged signature must be there, whole. A city may be absent, since a value that getOrSet could not store is
- * still answered; but one that is there must be right.
+ * Every acknowledged signature must be there, whole. A city may be absent, since a value that getOrSet could not store
+ * is still answered; but one that is there must be right.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Henge } from '../src/index.js';

@@ -1,6 +1,6 @@
 /**
- * What the demonstration shows: a panel while it runs (or a line a second where there is no terminal), and the balance at
- * the end. Pure functions from numbers to lines; main.ts decides where they go.
+ * What the demonstration shows: a panel while it runs (or a line a second where there is no terminal), and the balance
+ * at the end. Pure functions from numbers to lines; main.ts decides where they go.
  */
 import {
   bar,
@@ -62,13 +62,11 @@ const SHARE_COLUMNS = 20;
 const LABEL_COLUMNS = 12;
 
 export function title(paint: Paint): string[] {
+  const origin = `${ORIGIN_LATENCY_MS} ms a look-up, ${ORIGIN_CONCURRENCY} at a time`;
   return [
     '',
     `  ${paint('bold', 'HENGE')}  three nodes on this machine, ${count(CITY_COUNT)} real cities behind a slow origin`,
-    paint(
-      'dim',
-      `         (${ORIGIN_LATENCY_MS} ms a look-up, ${ORIGIN_CONCURRENCY} at a time), asked for as often as they have inhabitants`,
-    ),
+    paint('dim', `         (${origin}), asked for as often as they have inhabitants`),
     '',
   ];
 }

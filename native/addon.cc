@@ -1,8 +1,8 @@
 // The addon's door: what `require('henge.node')` gives, as src/store/addon.ts describes it.
 //
-// Node-API is known to this file and to addon/ only; store/ and wire/ can be built and tested without Node. Every argument
-// is checked here, so that what lies behind may trust what it gets. Plain C interface: the binary works with every Node
-// from 20 on.
+// Node-API is known to this file and to addon/ only; store/ and wire/ can be built and tested without Node. Every
+// argument is checked here, so that what lies behind may trust what it gets. Plain C interface: the binary works with
+// every Node from 20 on.
 #include <node_api.h>
 
 #include "addon/arena.h"
@@ -52,6 +52,7 @@ void define(napi_env env, napi_value exports, const char* name, napi_callback ca
 NAPI_MODULE_INIT() {
   henge::define(env, exports, "create", henge::createArena);
   henge::define(env, exports, "attach", henge::attachArena);
+  henge::define(env, exports, "takeOver", henge::takeOverArena);
   henge::define(env, exports, "listenTcp", henge::listenTcpSocket);
   henge::define(env, exports, "slotOf", henge::slotOfKey);
   return exports;

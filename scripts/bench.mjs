@@ -1,6 +1,6 @@
 /**
- * Runs the benchmark harness, after making what it needs: packages, dist/ and the addon, and the harness itself, which is
- * TypeScript in bench/ compiled into dist-bench/ (Node 20 strips no types).
+ * Runs the benchmark harness, after making what it needs: packages, dist/ and the addon, and the harness itself, which
+ * is TypeScript in bench/ compiled into dist-bench/ (Node 20 strips no types).
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';

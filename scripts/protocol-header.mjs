@@ -1,8 +1,8 @@
 /**
  * Writes native/wire/protocol.h from src/protocol/spec.ts, so that the wire's numbers have one source.
  *
- * spec.ts is transpiled and imported, not parsed by hand: what C++ gets is what TypeScript sees. The header is committed,
- * so that building the addon needs no TypeScript.
+ * spec.ts is transpiled and imported, not parsed by hand: what C++ gets is what TypeScript sees. The header is
+ * committed, so that building the addon needs no TypeScript.
  *
  *   node scripts/protocol-header.mjs           write the header if it differs
  *   node scripts/protocol-header.mjs --check   exit 1 if it differs

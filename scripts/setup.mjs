@@ -6,13 +6,13 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { isDeepStrictEqual } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 /** Debian packages that tests use, with the command each gives and what is left out without it. */
 const DEBIAN_PACKAGES = [
   { name: 'redis-server', command: 'redis-server', uses: 'slots compared with Redis Cluster' },
+  { name: 'etcd-server', command: 'etcd', uses: 'registries in etcd' },
   { name: 'memcached', command: 'memcached', uses: 'comparisons with memcached' },
   { name: 'chromium', command: 'chromium', uses: 'the dashboard in a browser' },
 ];
@@ -20,21 +20,11 @@ const DEBIAN_PACKAGES = [
 /**
  * Installs the packages of package-lock.json where node_modules is missing or is not what it says. Returns whether all
  * of them are there.
- *
- * npm ci refuses a lock file in which an optional package of a foreign platform is missing, and a registry that does not
- * carry that package makes such lock files. npm install takes the locked versions and checks their hashes all the same;
- * --no-save leaves both files alone, and what was installed is compared with the lock file afterwards.
  */
 export function installNpmPackages() {
   if (isInstalledAsLocked()) return true;
   console.log('installing npm packages (npm ci) ...');
-  if (run('npm', ['ci', '--loglevel=error'])) return true;
-  if (!isLockOfPackageJson()) {
-    console.error('package-lock.json does not belong to package.json; mend it with: npm install');
-    return false;
-  }
-  console.log('npm ci refused; installing the locked versions with npm install --no-save ...');
-  return run('npm', ['install', '--no-save', '--loglevel=error']) && isInstalledAsLocked();
+  return run('npm', ['ci', '--loglevel=error']);
 }
 
 /** Installs missing Debian packages when that is allowed; else says in one sentence what will be skipped. */
@@ -60,12 +50,6 @@ function isInstalledAsLocked() {
     if (path === '' || (installed[path] === undefined && (optional || devOptional))) return true;
     return installed[path]?.version === version;
   });
-}
-
-function isLockOfPackageJson() {
-  const wanted = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-  const root = packagesOf('package-lock.json')[''] ?? {};
-  return ['dependencies', 'devDependencies'].every((kind) => isDeepStrictEqual(wanted[kind], root[kind]));
 }
 
 /** The packages of a lock file by path, none if there is no such file. */

@@ -1,4 +1,7 @@
-/** A node:http server that answers every request with the same 100 bytes. Run as a process of its own: `node bare-http.js PORT`. */
+/**
+ * A node:http server that answers every request with the same 100 bytes. Run as a process of its own: `node
+ * bare-http.js PORT`.
+ */
 import { createServer } from 'node:http';
 
 const BODY = Buffer.alloc(100, 'v');

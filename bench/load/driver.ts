@@ -78,8 +78,8 @@ const SET_EXTRAS_BYTES = 8;
 export const VALUE_BYTES = 100;
 
 /**
- * A bare socket to bench/load/echo.ts, one request at a time: as many bytes each way as Henge's frames have, and nothing done
- * with them. What a client can hope for at best.
+ * A bare socket to bench/load/echo.ts, one request at a time: as many bytes each way as Henge's frames have, and
+ * nothing done with them. What a client can hope for at best.
  */
 async function openEcho(port: number): Promise<Driver> {
   const socket = openSocket({ port, host: HOST, noDelay: true });

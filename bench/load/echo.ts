@@ -1,6 +1,6 @@
 /**
- * A server that does nothing but answer: a frame begins with its own length and the length of the answer it wants. Run as a
- * process of its own, `node echo.js PORT`; the floor under every client's latency.
+ * A server that does nothing but answer: a frame begins with its own length and the length of the answer it wants. Run
+ * as a process of its own, `node echo.js PORT`; the floor under every client's latency.
  */
 import { createServer } from 'node:net';
 

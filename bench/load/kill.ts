@@ -1,8 +1,8 @@
 /**
  * Workers SIGKILLed under load: what their callers see.
  *
- * Each lane owns one key and counts it up: set, then get, again and again. It knows the last number that was acknowledged and those
- * that may have been written since, so every get can be judged:
+ * Each lane owns one key and counts it up: set, then get, again and again. It knows the last number that was
+ * acknowledged and those that may have been written since, so every get can be judged:
  *   lost       a get, or the last read of all, found an older number than the last acknowledged, or none
  *   mismarked  a set failed with `maybeApplied` false, and yet its number was read
  *   hung       a call was not settled long after its deadline

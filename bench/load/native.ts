@@ -1,4 +1,6 @@
-/** The native load generator (bench/native), built where it is missing or older than its sources, and its answers typed. */
+/**
+ * The native load generator (bench/native), built where it is missing or older than its sources, and its answers typed.
+ */
 import { execFile } from 'node:child_process';
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,7 @@
 /**
- * One round of the client suite, in a process of its own: `node round.js JOB`, JOB and the answer in JSON. A fresh process for
- * each round, because the code V8 has optimised for one client would run, or be thrown away, under the next one's feet.
+ * One round of the client suite, in a process of its own: `node round.js JOB`, JOB and the answer in JSON. A fresh
+ * process for each round, because the code V8 has optimised for one client would run, or be thrown away, under the next
+ * one's feet.
  */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,5 @@
-// The protocols the load generator speaks: how a get and a set are written, and how an answer is read. Just enough of each to
-// measure its server fairly: plain gets and sets, every answer's status looked at.
+// The protocols the load generator speaks: how a get and a set are written, and how an answer is read. Just enough of
+// each to measure its server fairly: plain gets and sets, every answer's status looked at.
 #pragma once
 
 #include <cstddef>

@@ -1,10 +1,10 @@
-// How it works: each connection has D places for requests in flight. An answer frees its place (by id, or in order of sending), and
-// the place is filled again before the chunk of answers is done with, so that a chunk of k answers leads to one write of k
-// requests, as a pipelining client does. The clock is read once per chunk: two reads per request would be a third of the
-// generator's own time at depth 32.
+// How it works: each connection has D places for requests in flight. An answer frees its place (by id, or in order of
+// sending), and the place is filled again before the chunk of answers is done with, so that a chunk of k answers leads
+// to one write of k requests, as a pipelining client does. The clock is read once per chunk: two reads per request
+// would be a third of the generator's own time at depth 32.
 //
-// Key i is "key:" and 16 digits, its value the key and padding: a hit is checked for length and for its key, so an answer
-// given to the wrong request counts as failed.
+// Key i is "key:" and 16 digits, its value the key and padding: a hit is checked for length and for its key, so an
+// answer given to the wrong request counts as failed.
 #include "load.h"
 
 #include <sys/epoll.h>

@@ -1,6 +1,7 @@
-// One connection, in windows of up to 64 gets that are then followed by the sets of what was missing. A window ends early where an
-// item would come twice, so that a request sees the effect of every earlier one for its item; what differs from a replay
-// one by one is the order of insertion inside a window, which is nothing to a cache of thousands of items.
+// One connection, in windows of up to 64 gets that are then followed by the sets of what was missing. A window ends
+// early where an item would come twice, so that a request sees the effect of every earlier one for its item; what
+// differs from a replay one by one is the order of insertion inside a window, which is nothing to a cache of thousands
+// of items.
 #include "replay.h"
 
 #include <chrono>
@@ -135,8 +136,8 @@ void replay(const Dialect& dialect, const ReplayOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   for (size_t first = 0; first < trace.size();) first += run.window(trace, first, &counts);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  std::printf("{\"requests\":%zu,\"hits\":%llu,\"misses\":%llu,\"refused\":%llu,\"refusal\":\"%s\",\"seconds\":%.6f}\n", trace.size(),
-              static_cast<unsigned long long>(counts.hits), static_cast<unsigned long long>(counts.misses),
+  std::printf("{\"requests\":%zu,\"hits\":%llu,\"misses\":%llu,\"refused\":%llu,\"refusal\":\"%s\",\"seconds\":%.6f}\n",
+              trace.size(), static_cast<unsigned long long>(counts.hits), static_cast<unsigned long long>(counts.misses),
               static_cast<unsigned long long>(counts.refused), counts.lastRefusal.c_str(), elapsed.count());
 }
 

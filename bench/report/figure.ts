@@ -1,8 +1,8 @@
 /**
  * From the rounds of a measurement to the figure that is reported.
  *
- * A round measures both sides one after the other, so whatever slowed the machine in that minute slowed both: the ratio is
- * taken within each round, and the median over the rounds is reported. The spread says how far the rounds disagreed.
+ * A round measures both sides one after the other, so whatever slowed the machine in that minute slowed both: the ratio
+ * is taken within each round, and the median over the rounds is reported. The spread says how far the rounds disagreed.
  */
 import { goalOf } from './goals.js';
 

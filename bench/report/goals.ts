@@ -1,6 +1,6 @@
 /**
- * The figures Henge holds itself to, by id; docs/performance.md says what each one means. A figure that is not named here
- * informs, and is held to nothing.
+ * The figures Henge holds itself to, by id; docs/performance.md says what each one means. A figure that is not named
+ * here informs, and is held to nothing.
  */
 export interface Goal {
   readonly text: string;

@@ -1,6 +1,6 @@
 /**
- * A server under test: a real process on a free port, started, looked at from outside (CPU time and memory from /proc, of the
- * process and all its children), and stopped. Linux only, as Henge's daemon is.
+ * A server under test: a real process on a free port, started, looked at from outside (CPU time and memory from /proc,
+ * of the process and all its children), and stopped. Linux only, as Henge's daemon is.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';

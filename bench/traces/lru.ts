@@ -1,4 +1,7 @@
-/** Exact LRU over bytes, by which the others are judged: what a perfect list of all items in order of use would have missed. */
+/**
+ * Exact LRU over bytes, by which the others are judged: what a perfect list of all items in order of use would have
+ * missed.
+ */
 import type { Trace } from './trace.js';
 
 /**

@@ -1,9 +1,10 @@
 /**
- * A trace: which item was asked for, in order, and how large each item is. Read from files people have, or made up from a seed.
+ * A trace: which item was asked for, in order, and how large each item is. Read from files people have, or made up from
+ * a seed.
  *
- * Files of a folder, gzip-compressed or not, by the end of the name: `.u32be` big-endian 32-bit ids, `.csv` lines of `size,id`.
- * An id keeps one size: the largest it was seen with. Traces without sizes get them from the id, half to one and a half
- * times VALUE_BYTES_MEAN, so that both sides meet items of different sizes.
+ * Files of a folder, gzip-compressed or not, by the end of the name: `.u32be` big-endian 32-bit ids, `.csv` lines of
+ * `size,id`. An id keeps one size: the largest it was seen with. Traces without sizes get them from the id, half to one
+ * and a half times VALUE_BYTES_MEAN, so that both sides meet items of different sizes.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -17,7 +18,10 @@ export interface Trace {
   readonly valueBytes: Uint32Array;
 }
 
-/** Mean size of a value where the trace does not say: large enough that a thousandth of a trace is not too small a cache. */
+/**
+ * Mean size of a value where the trace does not say: large enough that a thousandth of a trace is not too small a
+ * cache.
+ */
 const VALUE_BYTES_MEAN = 8_192;
 
 /** The traces of a folder, of each the first `requestsMax` requests. */
@@ -73,8 +77,8 @@ function sizeFromId(id: number): number {
 }
 
 /**
- * Traffic whose nature is known: popularity by Zipf's law, the same between long scans, and popularity that moves on. No real
- * traces, and no figure is made of them alone; they run wherever the harness does.
+ * Traffic whose nature is known: popularity by Zipf's law, the same between long scans, and popularity that moves on.
+ * No real traces, and no figure is made of them alone; they run wherever the harness does.
  */
 export function syntheticTraces(requests: number): Trace[] {
   const items = Math.floor(requests / 8);

@@ -290,4 +290,13 @@ napi_value attachArena(napi_env env, napi_callback_info info) {
   return arenaOrThrow(env, std::move(memory), failure);
 }
 
+napi_value takeOverArena(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  std::string path;
+  if (!call.text(0, "path", &path)) return nullptr;
+  Failure failure;
+  std::unique_ptr<Memory> memory = Memory::takeOver(path, &failure);
+  return arenaOrThrow(env, std::move(memory), failure);
+}
+
 }  // namespace henge

@@ -230,6 +230,14 @@ napi_value close(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value abandon(napi_env env, napi_callback_info info) {
+  WorkerBox& box = Call(env, info).box<WorkerBox>();
+  if (!box.isOpen()) return nullptr;
+  box.worker().abandon();
+  box.close();
+  return nullptr;
+}
+
 void defineFlags(napi_env env, napi_value object, WorkerBox& box) {
   napi_value memory = nullptr;
   napi_value array = nullptr;
@@ -265,6 +273,7 @@ napi_value makeWorker(napi_env env, const std::shared_ptr<Memory>& memory) {
   box->define(env, object, "takeControl", takeControl);
   box->define(env, object, "tick", tick);
   box->define(env, object, "close", close);
+  box->define(env, object, "abandon", abandon);
   defineLinks(env, object, *box);
   defineSlots(env, object, *box);
   defineFlags(env, object, *box);

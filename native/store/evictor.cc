@@ -117,10 +117,44 @@ bool Evictor::weigh(uint32_t records, uint64_t nowMs) {
       at_ = end_;
       break;
     }
-    cut_.add(scoreOf(offset, nowMs), bytes);
+    const bool isFragment = Record(view_, offset).kind() == RecordKind::FRAGMENT;
+    cut_.add(isFragment ? scoreOfFragment(offset) : scoreOf(offset, nowMs), bytes);
     at_ += bytes;
   }
   return at_ >= end_;
+}
+
+// A fragment is worth what its item is, and nothing without one. Asked under the lock, since the cut holds only if sorting
+// finds what was weighed: from a region of fragments that were weighed by a guess everything might be kept, and a store of
+// such regions would never have room again.
+float Evictor::scoreOfFragment(uint32_t offset) {
+  const uint64_t hash = hashOfFragment(fragmentAt(view_, offset));
+  if (hash == 0) return 0;
+  const uint16_t slot = view_.localSlot(static_cast<uint16_t>(fragmentAt(view_, offset)->slot));
+  const uint32_t number = view_.segmentOf(slot);
+  Segment* segment = &view_.segments[number];
+  if (!locker_.acquire(segment)) return 0;
+  Index index(view_, number, locker_.place());
+  const Entry entry = index.findLarge(hash, slot);
+  uint32_t previous = 0;
+  const float score = entry.exists() && ownsFragment(entry, offset, &previous) ? scoreOfLarge(entry) : 0;
+  locker_.release(segment);
+  return score;
+}
+
+float Evictor::scoreOfLarge(const Entry& entry) const {
+  const Record owner(view_, entry.offset());
+  return view_.learner->score(owner.head()->heat, owner.keyBytes() + owner.valueBytes());
+}
+
+// Whether the item's chain leads to the fragment; `previous` is the one before it, 0 if it is the first.
+bool Evictor::ownsFragment(const Entry& entry, uint32_t offset, uint32_t* previous) const {
+  uint32_t at = Record(view_, entry.offset()).big().firstFragment;
+  while (at != 0 && at != offset && fragmentPlausible(view_, at)) {
+    *previous = at;
+    at = fragmentAt(view_, at)->next;
+  }
+  return at == offset;
 }
 
 bool Evictor::sort(uint32_t records, uint64_t nowMs) {
@@ -171,6 +205,8 @@ void Evictor::sortItem(uint32_t offset, const KeyPlace& place, uint64_t nowMs) {
   const Record record(view_, offset);
   if (!entry.exists()) {
     cut_.drops(0, record.size());
+    // A key that continues in fragments was put together without the lock, perhaps while another worker moved them.
+    if (record.kind() == RecordKind::ITEM && record.keyBytes() > record.inlineBytes()) isBroken_ = true;
   } else if (record.kind() == RecordKind::TOMBSTONE) {
     sortTombstone(&index, entry, place, nowMs);
   } else {
@@ -244,33 +280,29 @@ void Evictor::sortFragment(uint32_t offset) {
   }
   Index index(view_, number, locker_.place());
   const Entry entry = index.findLarge(hash, slot);
-  if (entry.exists()) {
-    const Record owner(view_, entry.offset());
-    uint32_t previous = 0;
-    uint32_t at = owner.big().firstFragment;
-    while (at != 0 && at != offset && fragmentPlausible(view_, at)) {
-      previous = at;
-      at = fragmentAt(view_, at)->next;
+  uint32_t previous = 0;
+  if (entry.exists() && ownsFragment(entry, offset, &previous)) {
+    const bool isKept = !cut_.drops(scoreOfLarge(entry), bytes) && (kept_.hasRoom(bytes) || kept_.turn(0));
+    if (isKept) {
+      moveFragment(entry, offset, previous);
+    } else {
+      drop(&index, entry, KeyPlace{hash, slot}, nowMs(view_));
     }
-    const float score = view_.learner->score(owner.head()->heat, owner.keyBytes() + owner.valueBytes());
-    if (at == offset) {
-      const bool isKept = !cut_.drops(score, bytes) && (kept_.hasRoom(bytes) || kept_.turn(0));
-      if (isKept) {
-        memcpy(kept_.headAt(), view_.at(offset), bytes);
-        const uint32_t copy = kept_.commit(bytes);
-        if (previous != 0) {
-          fragmentAt(view_, previous)->next = copy;
-        } else {
-          Big big = owner.big();
-          big.firstFragment = copy;
-          owner.setBig(big);
-        }
-      } else {
-        drop(&index, entry, KeyPlace{hash, slot}, nowMs(view_));
-      }
-    }
+  } else {
+    cut_.drops(0, bytes);
   }
   locker_.release(segment);
+}
+
+void Evictor::moveFragment(const Entry& entry, uint32_t offset, uint32_t previous) {
+  const uint32_t bytes = sizeOfFragment(view_, offset);
+  memcpy(kept_.headAt(), view_.at(offset), bytes);
+  const uint32_t copy = kept_.commit(bytes);
+  if (previous != 0) {
+    publish(&fragmentAt(view_, previous)->next, copy);
+  } else {
+    Record(view_, entry.offset()).setFirstFragment(copy);
+  }
 }
 
 // ---- the end of a victim -------------------------------------------------------------------------------------------

@@ -42,6 +42,10 @@ class Evictor {
   bool relocate(Index* index, const Entry& entry, Heat heat);
   void drop(Index* index, const Entry& entry, const KeyPlace& place, uint64_t nowMs);
   float scoreOf(uint32_t offset, uint64_t nowMs) const;
+  float scoreOfFragment(uint32_t offset);
+  float scoreOfLarge(const Entry& entry) const;
+  bool ownsFragment(const Entry& entry, uint32_t offset, uint32_t* previous) const;
+  void moveFragment(const Entry& entry, uint32_t offset, uint32_t previous);
   uint32_t sizeAt(uint32_t offset) const;
   void finish();
   void purge();

@@ -77,7 +77,7 @@ bool makeConstants(const MemoryOptions& options, Constants* constants, Failure* 
   const Geometry geometry = chooseGeometry(options);
   if (!isPowerOfTwo(geometry.segments) || !isPowerOfTwo(geometry.slotsPerSegment) || !isPowerOfTwo(geometry.regionBytes) ||
       !isPowerOfTwo(geometry.pageBytes) || geometry.slotsPerSegment > 16 || geometry.pageBytes < 64 ||
-      geometry.regionBytes / geometry.pageBytes * sizeof(PageOwner) > geometry.pageBytes || geometry.regionBytes < 1024 ||
+      (geometry.regionBytes / geometry.pageBytes + 1) * sizeof(PageOwner) > geometry.pageBytes || geometry.regionBytes < 1024 ||
       static_cast<uint64_t>(geometry.segments) * geometry.slotsPerSegment > protocol::SLOTS) {
     return refuse(failure, "NO_MEMORY", "The geometry asked for is not one that a store can have.");
   }
@@ -115,8 +115,7 @@ bool makeConstants(const MemoryOptions& options, Constants* constants, Failure* 
     constants->seedSecond = splitmix(&shared);
   }
   memcpy(constants->nodeName, options.nodeName.data(), options.nodeName.size());
-  const std::string boot = bootId();
-  memcpy(constants->bootId, boot.data(), boot.size() < sizeof constants->bootId ? boot.size() : sizeof constants->bootId - 1);
+  stampBoot(constants);
 
   const uint64_t tables = View::lay(nullptr, *constants, nullptr) + 4096;
   const uint64_t perRegion = geometry.regionBytes + sizeof(uint64_t) + sizeof(RegionMeta);
@@ -142,6 +141,7 @@ void writeConstants(char* base, const Constants& constants) {
     auto* header = reinterpret_cast<Header*>(base + copy * sizeof(Header));
     header->constants = constants;
     header->checksum = checksumOf(constants);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // one copy after the other: a death leaves one whole
   }
 }
 
@@ -166,12 +166,10 @@ bool isAllZero(const char* base, uint64_t bytes) {
   return true;
 }
 
-void restampBoot(char* base) {
-  Constants constants = reinterpret_cast<Header*>(base)->constants;
+void stampBoot(Constants* constants) {
   const std::string boot = bootId();
-  memset(constants.bootId, 0, sizeof constants.bootId);
-  memcpy(constants.bootId, boot.data(), boot.size() < sizeof constants.bootId ? boot.size() : sizeof constants.bootId - 1);
-  writeConstants(base, constants);
+  memset(constants->bootId, 0, sizeof constants->bootId);
+  memcpy(constants->bootId, boot.data(), boot.size() < sizeof constants->bootId ? boot.size() : sizeof constants->bootId - 1);
 }
 
 uint64_t View::lay(char* memory, const Constants& constants, View* view) {

@@ -16,8 +16,8 @@ void writeConstants(char* base, const Constants& constants);
 // Reads whichever copy is whole. False: neither.
 bool readConstants(const char* base, uint64_t bytes, Constants* constants);
 bool isAllZero(const char* base, uint64_t bytes);
-// Says that the memory now belongs to this boot of the machine.
-void restampBoot(char* base);
+// Says that the memory belongs to this boot of the machine.
+void stampBoot(Constants* constants);
 std::string bootId();
 
 }  // namespace henge

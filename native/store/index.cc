@@ -66,9 +66,19 @@ bool Index::setPage(uint32_t pageNumber, uint32_t offset) {
 bool Index::addPage() {
   if (segment_.pages >= view_.pagesMax()) return false;
   const uint32_t page = Pool(view_).newPage(number_, segment_.pages, place_);
-  if (page == 0 || !setPage(segment_.pages, page)) return false;
+  if (page == 0) return false;
+  if (!setPage(segment_.pages, page)) {
+    Pool(view_).disown(page);
+    return false;
+  }
   segment_.pages++;
   return true;
+}
+
+void Index::setSize(uint32_t buckets) {
+  segment_.buckets = buckets;
+  segment_.frontier = 0;
+  segment_.bucketsOld = 0;
 }
 
 // ---- finding -------------------------------------------------------------------------------------------------------
@@ -82,7 +92,7 @@ Entry Index::findWhere(uint64_t hash, uint16_t slot, Matches matches) const {
   for (uint32_t i = 0;; i++) {
     for (uint32_t mask = matchesOf(here, tag); mask != 0; mask &= mask - 1) {
       const auto at = static_cast<uint32_t>(__builtin_ctz(mask));
-      if (here->offset[at] != 0 && matches(here->offset[at])) return Entry{here, at};
+      if (here->offset[at] != 0 && matches(Entry{here, at})) return Entry{here, at};
     }
     if (strides == 0) return {};
     while (i < STRIDES_ALLOWED && (strides >> strideIndex(tag, i) & 1) == 0) i++;
@@ -92,33 +102,42 @@ Entry Index::findWhere(uint64_t hash, uint16_t slot, Matches matches) const {
 }
 
 Entry Index::find(uint64_t hash, uint16_t slot, std::string_view key) const {
-  return findWhere(hash, slot, [&](uint32_t offset) {
-    const Record record(view_, offset);
+  return findWhere(hash, slot, [&](const Entry& entry) {
+    const Record record(view_, entry.offset());
     return record.kind() == RecordKind::ITEM && record.keyEquals(key);
   });
 }
 
 Entry Index::findOffset(uint64_t hash, uint16_t slot, uint32_t wanted) const {
-  return findWhere(hash, slot, [&](uint32_t offset) { return offset == wanted; });
+  return findWhere(hash, slot, [&](const Entry& entry) { return entry.offset() == wanted; });
 }
 
 Entry Index::findLarge(uint64_t hash, uint16_t slot) const {
-  return findWhere(hash, slot, [&](uint32_t offset) {
-    const Record record(view_, offset);
+  return findWhere(hash, slot, [&](const Entry& entry) {
+    const Record record(view_, entry.offset());
     return record.kind() == RecordKind::ITEM && record.isBig() && record.big().firstFragment != 0 && record.place().hash == hash;
   });
 }
 
 Entry Index::findLiveHash(uint64_t hash, uint16_t slot) const {
-  return findWhere(hash, slot, [&](uint32_t offset) {
-    const Record record(view_, offset);
+  return findWhere(hash, slot, [&](const Entry& entry) {
+    const Record record(view_, entry.offset());
     return record.kind() == RecordKind::ITEM && record.place().hash == hash;
   });
 }
 
+Entry Index::findTwin(uint64_t hash, uint16_t slot, const Entry& entry) const {
+  return findWhere(hash, slot, [&](const Entry& other) {
+    if (other.bucket == entry.bucket && other.at == entry.at) return false;
+    if (other.offset() == entry.offset()) return true;
+    const KeyPlace its = Record(view_, other.offset()).place();
+    return its.hash == hash && its.slot == slot;
+  });
+}
+
 Entry Index::findTombstone(uint64_t hash, uint16_t slot) const {
-  return findWhere(hash, slot, [&](uint32_t offset) {
-    const Record record(view_, offset);
+  return findWhere(hash, slot, [&](const Entry& entry) {
+    const Record record(view_, entry.offset());
     return record.kind() == RecordKind::TOMBSTONE && record.place().hash == hash;
   });
 }
@@ -137,16 +156,19 @@ uint32_t Index::bucketsOf(const Home& home, Bucket** out) const {
   return count;
 }
 
+uint32_t Index::strideTo(const Home& home, uint16_t tag, uint32_t number) {
+  if (home.number == number) return 0;
+  for (uint32_t i = 0; i < STRIDES_ALLOWED; i++) {
+    if (displaced(home, strideIndex(tag, i)) == number) return 1u << strideIndex(tag, i);
+  }
+  return NOWHERE;
+}
+
 bool Index::reaches(uint64_t hash, uint16_t tag, uint32_t number) {
   const Home home = homeOf(hash);
-  if (home.number == number) return true;
-  for (uint32_t i = 0; i < STRIDES_ALLOWED; i++) {
-    const uint32_t stride = strideIndex(tag, i);
-    if (displaced(home, stride) != number) continue;
-    bucket(home.number)->strides |= 1u << stride;
-    return true;
-  }
-  return false;
+  const uint32_t stride = strideTo(home, tag, number);
+  if (stride != NOWHERE) bucket(home.number)->strides |= stride;
+  return stride != NOWHERE;
 }
 
 // ---- changing ------------------------------------------------------------------------------------------------------
@@ -158,7 +180,7 @@ bool putInto(Bucket* bucket, uint16_t tag, uint32_t offset) {
   if (empty == 0) return false;
   const auto at = static_cast<uint32_t>(__builtin_ctz(empty));
   bucket->tag[at] = tag;
-  __atomic_store_n(&bucket->offset[at], offset, __ATOMIC_RELEASE);
+  publish(&bucket->offset[at], offset);
   return true;
 }
 
@@ -245,7 +267,7 @@ void Index::replace(const Entry& entry, uint32_t offset, bool dropFragments) {
     segment_.tombstones = wasItem ? segment_.tombstones + 1 : segment_.tombstones - 1;
     view_.slots[slot].items = wasItem ? view_.slots[slot].items - 1 : view_.slots[slot].items + 1;
   }
-  __atomic_store_n(&entry.bucket->offset[entry.at], offset, __ATOMIC_RELEASE);
+  publish(&entry.bucket->offset[entry.at], offset);
   bury(old, dropFragments);
 }
 
@@ -284,9 +306,10 @@ void Index::beginGrowth() {
   while (segment_.pages < wanted && addPage()) {
   }
   if (segment_.pages <= pagesBefore) return;
-  segment_.frontier = segment_.buckets;
-  segment_.bucketsOld = segment_.buckets;
-  segment_.buckets = segment_.pages << view_.pageShift;
+  // Each store says no more than the next one can make true: a size that nobody grows to, from a frontier above all homes.
+  publish(&segment_.frontier, segment_.buckets);
+  publish(&segment_.bucketsOld, segment_.buckets);
+  publish(&segment_.buckets, segment_.pages << view_.pageShift);
 }
 
 // All entries whose old home this is go to where the new size wants them. Top down: their new home is never below.
@@ -300,7 +323,7 @@ void Index::moveHome(uint32_t home) {
     }
   }
   places[0]->strides = 0;
-  segment_.frontier = home;  // from here on homeOf() answers with the new size; a death before the end is the scrub's to mend
+  publish(&segment_.frontier, home);  // homeOf() answers with the new size now; a death before the end is the scrub's to mend
   for (uint32_t i = 0; i < count; i++) {
     for (uint32_t at = 0; at < ENTRIES; at++) {
       const uint32_t offset = places[i]->offset[at];
@@ -312,7 +335,7 @@ void Index::moveHome(uint32_t home) {
       if (insertEntry(hash, tag, offset)) {
         clear(places[i], at);
       } else {
-        remove(Entry{places[i], at});        remove(Entry{places[i], at});
+        remove(Entry{places[i], at});
         view_.counters[place_].evictions++;
       }
     }

@@ -20,6 +20,14 @@ namespace henge {
 constexpr uint32_t STRIDES[12] = {1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233};
 constexpr uint32_t STRIDE_COUNT = 12;
 constexpr uint32_t STRIDES_ALLOWED = 6;
+constexpr uint32_t NOWHERE = UINT32_MAX;
+
+// The store that publishes or takes back. What stands before it in the program happens before it, and what stands behind
+// happens behind: a death must never find a record dead that an entry still names.
+inline void publish(uint32_t* word, uint32_t value) {
+  __atomic_store_n(word, value, __ATOMIC_RELEASE);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
 
 struct Entry {
   Bucket* bucket = nullptr;
@@ -55,6 +63,8 @@ class Index {
   Entry findLarge(uint64_t hash, uint16_t slot) const;
   // The item with this hash, where a tombstone from elsewhere names no key.
   Entry findLiveHash(uint64_t hash, uint16_t slot) const;
+  // Another entry that lookups may take for this one: of the same record, or of another of the same key.
+  Entry findTwin(uint64_t hash, uint16_t slot, const Entry& entry) const;
   // A tombstone with this hash.
   Entry findTombstone(uint64_t hash, uint16_t slot) const;
 
@@ -63,7 +73,7 @@ class Index {
   // Points an entry to another record of the same key; the old one becomes dead. Fragments go along unless dropped.
   void replace(const Entry& entry, uint32_t offset, bool dropFragments);
   // Points an entry to a copy of its record. Accounts stay as they are.
-  void relocate(const Entry& entry, uint32_t offset) { __atomic_store_n(&entry.bucket->offset[entry.at], offset, __ATOMIC_RELEASE); }
+  void relocate(const Entry& entry, uint32_t offset) { publish(&entry.bucket->offset[entry.at], offset); }
   // Takes an entry out; its record, and its fragments, become dead.
   void remove(const Entry& entry);
 
@@ -91,9 +101,11 @@ class Index {
   uint32_t bucketsOf(const Home& home, Bucket** out) const;
   // Whether lookups of this hash look into bucket `number`; if so the home's mask is made to say it.
   bool reaches(uint64_t hash, uint16_t tag, uint32_t number);
+  // The bits of the home's mask that lead from it to bucket `number`: none if it is the home itself, else one, or NOWHERE.
+  static uint32_t strideTo(const Home& home, uint16_t tag, uint32_t number);
   bool insertEntry(uint64_t hash, uint16_t tag, uint32_t offset);
   static void clear(Bucket* bucket, uint32_t at) {
-    __atomic_store_n(&bucket->offset[at], 0u, __ATOMIC_RELEASE);
+    publish(&bucket->offset[at], 0);
     bucket->tag[at] = 0;
   }
   uint32_t bytesOf(const Record& record) const;
@@ -101,6 +113,9 @@ class Index {
 
   Segment& segment() const { return segment_; }
   bool setPage(uint32_t pageNumber, uint32_t offset);
+  bool addPage();
+  // Declares the index to be of this size, and not growing.
+  void setSize(uint32_t buckets);
   uint32_t pageAt(uint32_t pageNumber) const;
 
  private:
@@ -109,7 +124,6 @@ class Index {
   bool putNear(const Home& home, uint16_t tag, uint32_t offset);
   void beginGrowth();
   void moveHome(uint32_t home);
-  bool addPage();
 
   View& view_;
   uint32_t number_;

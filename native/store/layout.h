@@ -23,6 +23,7 @@ constexpr uint32_t LAYOUT_VERSION = 2;
 constexpr uint64_t ARENA_MAGIC = 0x3130656772454e48ULL;  // "HNErge01"
 constexpr uint32_t PLACES_MAX = Learner::PLACES_MAX;       // 16 workers and the primary process, which takes locks too
 constexpr uint32_t CACHE_LINE = 64;
+constexpr uint32_t CLEAN = 0x6e61656c;  // no single damaged byte makes it of a zero
 
 // ---- the index of a segment ----------------------------------------------------------------------------------------
 
@@ -175,8 +176,18 @@ struct RegionState {
   static uint64_t sequence(uint64_t word) { return word >> 12; }
 };
 
+constexpr uint32_t NO_OWNER = 0xff;
+
 constexpr uint32_t CHECKPOINTS = 16;
-constexpr uint32_t REGION_HEAD_BYTES = 16;
+
+// A region's first bytes: what it is for, a second time, since both its state and its base are single words that damage may
+// change. `check` is the complement of `word`: milliseconds of the base, or INDEX_REGION.
+struct RegionHead {
+  uint64_t word;
+  uint64_t check;
+};
+constexpr uint32_t REGION_HEAD_BYTES = sizeof(RegionHead);
+constexpr uint64_t INDEX_REGION = 0x7865646e492a6548ULL;
 
 // Written by the region's owner alone. Checkpoints are record borders, one in each sixteenth of the region, where a sample begins.
 struct RegionMeta {
@@ -194,7 +205,8 @@ struct Stamp {
 };
 static_assert(sizeof(Stamp) == 8, "");
 
-// First page of an index region: whose page each of its pages is. The truth from which a segment's pages are found again.
+// First page of an index region, behind the region's head: whose page each of its pages is. The truth from which a segment's
+// pages are found again.
 struct PageOwner {
   uint32_t segment;     // + 1; 0 free
   uint32_t pageNumber;  // DIRECTORY | number for a page of page numbers
@@ -210,7 +222,7 @@ struct alignas(CACHE_LINE) Place {
   std::atomic<uint32_t> state;
   std::atomic<uint32_t> incarnation;
   std::atomic<int32_t> pid;
-  uint32_t reserved;
+  std::atomic<uint32_t> takingOver;    // the dead holder's word of a lock being taken over, until its segment is scrubbed
   std::atomic<uint64_t> startTime;     // of the process, in ticks since boot (/proc/PID/stat)
   std::atomic<uint64_t> heartbeatMs;   // monotonic
   std::atomic<uint32_t> intentTarget;  // an overwrite in place under way: the record, and
@@ -269,7 +281,7 @@ struct alignas(4096) Header {
   Constants constants;
   uint64_t checksum;
   // The rest stands in the first copy only, and may hold anything after an unclean stop.
-  alignas(CACHE_LINE) std::atomic<uint32_t> clean;
+  alignas(CACHE_LINE) std::atomic<uint32_t> clean;  // CLEAN after an orderly stop
   std::atomic<uint32_t> epoch;
   std::atomic<uint32_t> installLock;     // lock word of who installs an epoch
   std::atomic<uint32_t> rf;

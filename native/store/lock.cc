@@ -55,9 +55,14 @@ bool Locker::takeOver(Segment* segment) {
   const uint32_t holder = placeOfWord(word);
   const bool isNobody = holder >= PLACES_MAX || lockWord(holder, view_.places[holder].incarnation.load()) != word;
   if (!isNobody && !placeIsDead(view_.places[holder])) return false;
-  if (!segment->lock.compare_exchange_strong(word, word_, std::memory_order_acquire)) return false;
-  Scrub(view_, place_).segment(view_.segmentIndex(segment), isNobody ? nullptr : &view_.places[holder]);
-  return true;
+  // Said before it is done: whoever reaps the dead must see that its staged record is still needed.
+  std::atomic<uint32_t>& takingOver = view_.places[place_].takingOver;
+  takingOver.store(word);
+  const uint32_t dead = word;
+  const bool isTaken = segment->lock.compare_exchange_strong(word, word_);
+  if (isTaken) Scrub(view_, place_).segment(view_.segmentIndex(segment), dead);
+  takingOver.store(0);
+  return isTaken;
 }
 
 bool Locker::acquireSlow(Segment* segment) {

@@ -16,7 +16,8 @@ namespace henge {
 class Log {
  public:
   Log(View& view, uint32_t place, uint32_t kind) : view_(view), place_(place), kind_(kind) {}
-  ~Log() { sealCurrent(); }
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
 
   // Whether `bytes` fit into the open region, a new stamp included.
   bool hasRoom(uint32_t bytes) const {
@@ -32,6 +33,11 @@ class Log {
     sealCurrent();
     region_ = fresh;
     return true;
+  }
+  // Gives up the open region, before the place that owns it is given back.
+  void close() {
+    unhold();
+    sealCurrent();
   }
   // While held, filled regions stay open, and so cannot be evicted: they hold fragments that nothing points to yet.
   void hold() { isHolding_ = true; }

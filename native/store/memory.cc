@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/memfd.h>
-#include <sched.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -83,7 +82,8 @@ std::unique_ptr<Memory> Memory::create(const MemoryOptions& options, Failure* fa
     memory->view_ = View();
     const auto length = static_cast<off_t>(constants.bytes);
     // A file's pages are secured now: a full disk found later would be a SIGBUS in the middle of a store.
-    const bool isSized = ftruncate(memory->fd_, length) == 0 && (options.file.empty() || posix_fallocate(memory->fd_, 0, length) == 0);
+    // Of what was found nothing stays: the parts of a store begin as zeros.
+    const bool isSized = ftruncate(memory->fd_, 0) == 0 && ftruncate(memory->fd_, length) == 0 && (options.file.empty() || posix_fallocate(memory->fd_, 0, length) == 0);
     if (!isSized) {
       fail(failure, "NO_MEMORY", "There is no room for an arena of " + std::to_string(constants.bytes) + " bytes: " + reason());
       return nullptr;
@@ -93,6 +93,8 @@ std::unique_ptr<Memory> Memory::create(const MemoryOptions& options, Failure* fa
   }
   memory->startClock();
   memory->view_.header->clean.store(0, std::memory_order_release);
+  // On the disk before anything else changes: after a power failure a stale CLEAN would vouch for pages of two times.
+  if (!options.file.empty()) msync(memory->view_.base, 2 * sizeof(Header), MS_SYNC);
   if (!memory->lockFile(LOCK_SH, failure)) return nullptr;
   memory->takePlace();  // the creator's own: place 0
   return memory;
@@ -135,10 +137,11 @@ bool Memory::map(uint64_t bytes, Failure* failure) {
 
 void Memory::format(const Constants& constants) {
   View::lay(view_.base, constants, &view_);
-  writeConstants(view_.base, constants);
   view_.learner->format();
   Pool(view_).format();
   for (uint32_t i = 0; i < view_.geometry.segments; i++) Pool(view_).firstPage(i);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  writeConstants(view_.base, constants);  // until then it is all zero, and may be made anew
 }
 
 // Leaves origin_ NEW when what was found is of no use and may be made anew: another boot's unclean memory, or no arena yet.
@@ -153,17 +156,21 @@ bool Memory::adopt(const MemoryOptions& options, Failure* failure) {
   }
   if (!sameShape(options, constants)) return true;
   View::lay(view_.base, constants, &view_);
-  const bool isClean = view_.header->clean.load(std::memory_order_acquire) == 1;
+  const bool isClean = view_.header->clean.load(std::memory_order_acquire) == CLEAN;
   if (!isClean && strncmp(constants.bootId, bootId().c_str(), sizeof constants.bootId) != 0) return true;
-  origin_ = isClean ? Origin::WARM : Origin::SCRUBBED;
-  for (uint32_t i = 0; i < PLACES_MAX; i++) view_.places[i].state.store(0);
+  stampBoot(&constants);
+  writeConstants(view_.base, constants);
+  for (uint32_t i = 0; i < PLACES_MAX && isClean; i++) {
+    view_.places[i].state.store(static_cast<uint32_t>(PlaceState::FREE));
+    view_.places[i].pid.store(0);
+  }
   view_.header->installLock.store(0);
   view_.header->fenceAtMs.store(0);
-  if (!isClean) {
-    writeConstants(view_.base, constants);
-    Scrub(view_, 0).everything();
+  if (isClean) {
+    origin_ = Origin::WARM;
+  } else if (Scrub(view_, 0).everything()) {
+    origin_ = Origin::SCRUBBED;
   }
-  restampBoot(view_.base);
   return true;
 }
 
@@ -188,6 +195,33 @@ std::unique_ptr<Memory> Memory::attach(const std::string& path, Failure* failure
   return memory;
 }
 
+std::unique_ptr<Memory> Memory::takeOver(const std::string& path, Failure* failure) {
+  std::unique_ptr<Memory> memory = attach(path, failure);
+  if (memory == nullptr) return nullptr;
+  // The dead creator's locks are taken by another word than its own, or nobody could tell whose they are.
+  const int place = memory->takePlace();
+  if (place < 0) {
+    fail(failure, "WORKERS_EXHAUSTED", "All places of the arena " + path + " are taken.");
+    return nullptr;
+  }
+  Place& creator = memory->view_.places[0];
+  const bool isDead = placeIsDead(creator);
+  if (isDead) {
+    Locker locker(memory->view_, static_cast<uint32_t>(place));
+    memory->reapPlace(0, locker);
+  }
+  memory->leavePlace(static_cast<uint32_t>(place));
+  if (!isDead && creator.state.load() != static_cast<uint32_t>(PlaceState::FREE)) {
+    fail(failure, "IN_USE", "The arena " + path + " is in use by the process that made it.");
+    return nullptr;
+  }
+  memory->isCreator_ = true;
+  memory->takePlace();
+  // Anonymous memory is known to others by the descriptor of its creator, which is this process from here on.
+  if (path.compare(0, 6, "/proc/") == 0) memory->file_.clear();
+  return memory;
+}
+
 Memory::~Memory() {
   if (isCreator_ && view_.places != nullptr) leavePlace(0);
   if (view_.base != nullptr) munmap(view_.base, view_.bytes);
@@ -196,12 +230,12 @@ Memory::~Memory() {
 
 void Memory::close(bool clean) {
   if (!clean) return;
-  for (uint32_t i = 1; i < PLACES_MAX; i++) {
-    if (view_.places[i].state.load() != 0) reapPlace(i);
-  }
+  bool isQuiet = true;
+  for (uint32_t i = 1; i < PLACES_MAX; i++) isQuiet = (view_.places[i].pid.load() == 0 || reapPlace(i)) && isQuiet;
+  if (!isQuiet) return;
   // Data first, then the word that vouches for it.
   if (!file_.empty() && isCreator_) msync(view_.base, view_.bytes, MS_SYNC);
-  view_.header->clean.store(1, std::memory_order_release);
+  view_.header->clean.store(CLEAN, std::memory_order_release);
   if (!file_.empty() && isCreator_) msync(view_.base, sizeof(Header), MS_SYNC);
 }
 
@@ -244,65 +278,6 @@ void Memory::slewClock(const View& view) {
 }
 
 void Memory::setClock(uint64_t ms) { view_.header->manualMs.store(ms); }
-
-// ---- places --------------------------------------------------------------------------------------------------------
-
-int Memory::takePlace() {
-  for (uint32_t i = isCreator_ && view_.places[0].state.load() == 0 ? 0 : 1; i < PLACES_MAX; i++) {
-    Place& place = view_.places[i];
-    int32_t nobody = 0;
-    if (!place.pid.compare_exchange_strong(nobody, getpid())) continue;
-    place.incarnation.fetch_add(1);
-    place.incarnation.fetch_and(0xffffff);
-    place.startTime.store(processStartTime(getpid()));
-    place.intentTarget.store(0);
-    place.heartbeatMs.store(monotonicMs());
-    place.state.store(static_cast<uint32_t>(PlaceState::LIVE), std::memory_order_release);
-    return static_cast<int>(i);
-  }
-  return -1;
-}
-
-void Memory::leavePlace(uint32_t place) {
-  Locker locker(view_, place);
-  abandon(locker.word(), locker);
-  Pool(view_).sealAll(place);
-  view_.places[place].state.store(static_cast<uint32_t>(PlaceState::FREE));
-  view_.places[place].pid.store(0, std::memory_order_release);
-}
-
-// What a worker had under way to other nodes may not have arrived: it is missed (REPLICATION rule 5).
-void Memory::abandon(uint32_t ownerWord, Locker& locker) {
-  Rings(view_).loseAll(ownerWord, locker);
-  Peers(view_).abandonSending(ownerWord, locker);
-}
-
-int Memory::reap(int pid) {
-  int freed = 0;
-  for (uint32_t i = 1; i < PLACES_MAX; i++) {
-    if (view_.places[i].pid.load() != pid) continue;
-    reapPlace(i);
-    freed++;
-  }
-  return freed;
-}
-
-void Memory::reapPlace(uint32_t index) {
-  Place& place = view_.places[index];
-  place.state.store(static_cast<uint32_t>(PlaceState::DEAD));
-  view_.header->workerDeaths.fetch_add(1, std::memory_order_relaxed);
-  const uint32_t word = lockWord(index, place.incarnation.load());
-  Locker locker(view_, 0);
-  for (uint32_t i = 0; i < view_.geometry.segments; i++) {
-    Segment* segment = &view_.segments[i];
-    if (segment->lock.load(std::memory_order_acquire) != word) continue;
-    if (locker.takeOver(segment)) locker.release(segment);
-    // Taken over by a worker meanwhile: that worker scrubs it, and needs the dead one's staged record until it is done.
-    while (segment->lock.load(std::memory_order_acquire) == word) sched_yield();
-  }
-  abandon(word, locker);
-  leavePlace(index);
-}
 
 // ---- what the node looks at ------------------------------------------------------------------------------------------
 
@@ -360,23 +335,6 @@ void Memory::slotItems(uint32_t* out) const {
   for (uint32_t slot = 0; slot < protocol::SLOTS; slot++) {
     out[slot] = slot < view_.slotCount() ? view_.slots[slot].items : 0;
   }
-}
-
-// A worker beats at every chunk and tick. One that holds a lock and does not beat was stopped, or loops, inside it.
-std::vector<int> Memory::stuck(uint64_t silentMs) const {
-  std::vector<int> pids;
-  const uint64_t now = monotonicMs();
-  for (uint32_t i = 0; i < view_.geometry.segments; i++) {
-    const uint32_t holder = placeOfWord(view_.segments[i].lock.load(std::memory_order_relaxed));
-    if (holder == 0 || holder >= PLACES_MAX) continue;
-    const Place& place = view_.places[holder];
-    const int pid = place.pid.load();
-    if (pid <= 0 || now - place.heartbeatMs.load(std::memory_order_relaxed) < silentMs) continue;
-    bool isKnown = false;
-    for (const int known : pids) isKnown = isKnown || known == pid;
-    if (!isKnown) pids.push_back(pid);
-  }
-  return pids;
 }
 
 }  // namespace henge

@@ -46,6 +46,8 @@ class Memory {
   // Null and *failure when it cannot be. A file that exists and fits is adopted, whatever state it was left in.
   static std::unique_ptr<Memory> create(const MemoryOptions& options, Failure* failure);
   static std::unique_ptr<Memory> attach(const std::string& path, Failure* failure);
+  // Attaches to a memory whose creator died, and takes that one's part, while workers may be using it.
+  static std::unique_ptr<Memory> takeOver(const std::string& path, Failure* failure);
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -61,9 +63,10 @@ class Memory {
   int takePlace();
   void leavePlace(uint32_t place);
 
-  // Declares a process (or one place) dead: its locks are taken over and scrubbed, its regions sealed, its places freed.
+  // Declares a process (or one place) dead: its locks are taken over and scrubbed, its regions sealed, its places freed. False:
+  // somebody alive is scrubbing after it; the next reap() comes back for it.
   int reap(int pid);
-  void reapPlace(uint32_t place);
+  bool reapPlace(uint32_t place);
 
   // Puts an epoch in place, segment by segment under the locks. False: this one, or a newer one, stands already.
   bool install(const Installation& installation);
@@ -91,6 +94,9 @@ class Memory {
   bool adopt(const MemoryOptions& options, Failure* failure);
   void startClock();
   void abandon(uint32_t ownerWord, Locker& locker);
+  bool reapPlace(uint32_t place, Locker& locker);
+  void takeOverAll(uint32_t word, Locker& locker);
+  bool isTakenOver(uint32_t word, Locker& locker);
 
   View view_;
   int fd_ = -1;

@@ -3,7 +3,7 @@
 namespace henge {
 
 void Pool::format() {
-  for (uint32_t i = 0; i < view_.regionCount; i++) set(i, RegionKind::FREE, 0, 0, 0);
+  for (uint32_t i = 0; i < view_.regionCount; i++) set(i, RegionKind::FREE, 0, NO_OWNER, 0);
   view_.header->regionsFree.store(view_.regionCount);
   view_.header->regionSequence.store(1);
   view_.header->pageCursor.store(0);
@@ -24,6 +24,7 @@ uint32_t Pool::claim(uint32_t log, uint32_t place, uint32_t reserve) {
     meta = RegionMeta{};
     meta.baseMs = nowMs(view_);
     meta.head = REGION_HEAD_BYTES;
+    writeHead(region, meta.baseMs);
     return region;
   }
   header->regionsFree.store(0, std::memory_order_relaxed);
@@ -32,14 +33,16 @@ uint32_t Pool::claim(uint32_t log, uint32_t place, uint32_t reserve) {
 
 void Pool::seal(uint32_t region) {
   const uint64_t word = view_.regionStates[region].load(std::memory_order_relaxed);
-  set(region, RegionKind::SEALED, RegionState::log(word), 0, view_.header->regionSequence.fetch_add(1));
+  set(region, RegionKind::SEALED, RegionState::log(word), NO_OWNER, view_.header->regionSequence.fetch_add(1));
 }
 
 void Pool::sealAll(uint32_t place) {
   for (uint32_t i = 0; i < view_.regionCount; i++) {
     const uint64_t word = view_.regionStates[i].load(std::memory_order_acquire);
+    if (RegionState::owner(word) != place) continue;
     const RegionKind kind = RegionState::kind(word);
-    if ((kind == RegionKind::OPEN || kind == RegionKind::EVICTING) && RegionState::owner(word) == place) seal(i);
+    if (kind == RegionKind::OPEN || kind == RegionKind::EVICTING) seal(i);
+    if (kind == RegionKind::INDEX) closeIndexRegion(i);
   }
 }
 
@@ -51,7 +54,7 @@ bool Pool::beginEviction(uint32_t region, uint32_t place) {
 }
 
 void Pool::release(uint32_t region) {
-  set(region, RegionKind::FREE, 0, 0, 0);
+  set(region, RegionKind::FREE, 0, NO_OWNER, 0);
   view_.header->regionsFree.fetch_add(1, std::memory_order_relaxed);
   view_.header->freeHint.store(region, std::memory_order_relaxed);
 }
@@ -82,11 +85,22 @@ uint32_t Pool::openIndexRegion(uint64_t cursor, uint32_t place) {
   const uint32_t region = claim(LOG_NEW, place, 0);
   if (region == NO_REGION) return NO_REGION;
   memset(view_.region(region), 0, view_.geometry.pageBytes);
-  set(region, RegionKind::INDEX, 0, 0, 0);
+  writeHead(region, INDEX_REGION);
+  set(region, RegionKind::INDEX, 0, place, 0);
   // Page 0 holds the owners, so cutting begins at 1.
-  const uint64_t opened = static_cast<uint64_t>(region) << 32 | 1;
-  if (!view_.header->pageCursor.compare_exchange_strong(cursor, opened)) release(region);
+  view_.header->pageCursor.compare_exchange_strong(cursor, static_cast<uint64_t>(region) << 32 | 1);
+  closeIndexRegion(region);
   return region;
+}
+
+// An index region belongs to who opened it until the cursor says that everybody may cut pages from it, or never will.
+void Pool::closeIndexRegion(uint32_t region) {
+  const PageOwner* owners = ownersOf(region);
+  bool isShown = view_.header->pageCursor.load() >> 32 == region;
+  for (uint32_t page = 1; page < ownersPerRegion(view_); page++) isShown = isShown || owners[page].segment != 0;
+  if (isShown) return set(region, RegionKind::INDEX, 0, NO_OWNER, 0);
+  writeHead(region, 0);
+  release(region);
 }
 
 uint32_t Pool::newPage(uint32_t segment, uint32_t pageNumber, uint32_t place) {

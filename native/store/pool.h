@@ -22,7 +22,8 @@ class Pool {
   // A region to append to, or NO_REGION when no more than `reserve` are free.
   uint32_t claim(uint32_t log, uint32_t place, uint32_t reserve);
   void seal(uint32_t region);
-  // After a death, or when a worker leaves: its open regions are sealed, those it was evicting too.
+  // After a death, or when a worker leaves: its open regions are sealed, those it was evicting too. An index region that it
+  // opened and nobody was shown is free again.
   void sealAll(uint32_t place);
   bool beginEviction(uint32_t region, uint32_t place);
   void release(uint32_t region);
@@ -36,13 +37,21 @@ class Pool {
 
   // A zeroed index page for a segment, as a record offset; 0 when no region is to be had.
   uint32_t newPage(uint32_t segment, uint32_t pageNumber, uint32_t place);
+  // Nobody will use this page after all. It is not cut again.
+  void disown(uint32_t page) { ownersOf(view_.regionOf(page))[view_.bytesInRegion(page) / view_.geometry.pageBytes] = PageOwner{}; }
   void firstPage(uint32_t segment);
 
   static uint32_t ownersPerRegion(const View& view) { return view.geometry.regionBytes / view.geometry.pageBytes; }
-  PageOwner* ownersOf(uint32_t region) const { return reinterpret_cast<PageOwner*>(view_.region(region)); }
+  // Indexed by page, from 1: the first page holds the region's head and these.
+  PageOwner* ownersOf(uint32_t region) const {
+    return reinterpret_cast<PageOwner*>(view_.region(region) + REGION_HEAD_BYTES) - 1;
+  }
+  RegionHead* headOf(uint32_t region) const { return reinterpret_cast<RegionHead*>(view_.region(region)); }
+  void writeHead(uint32_t region, uint64_t word) { *headOf(region) = RegionHead{word, ~word}; }
 
  private:
   uint32_t openIndexRegion(uint64_t cursor, uint32_t place);
+  void closeIndexRegion(uint32_t region);
   void set(uint32_t region, RegionKind kind, uint32_t log, uint32_t place, uint64_t sequence) {
     view_.regionStates[region].store(RegionState::make(kind, log, place, sequence), std::memory_order_release);
   }

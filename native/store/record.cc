@@ -50,6 +50,12 @@ Version Record::version() const {
   return version;
 }
 
+bool Record::hasStamp() const {
+  const uint64_t tableBytes = (head()->stamp + uint64_t{1}) * sizeof(Stamp);
+  if (view_->bytesInRegion(offset_) + size() + tableBytes > view_->geometry.regionBytes) return false;
+  return stampAt(*view_, view_->regionOf(offset_), head()->stamp)->used == 1;
+}
+
 bool Record::setVersion(const Version& version, bool mayIntern) const {
   const uint32_t region = view_->regionOf(offset_);
   const int stamp = mayIntern ? internStamp(*view_, region, version.epoch, version.node, view_->regionMetas[region].head)
@@ -117,7 +123,7 @@ namespace {
 
 // A key that does not stand in one piece, put together; keys are at most 65,535 bytes.
 std::string_view wholeKey(const Record& record, char* buffer) {
-  if (!record.copy(0, record.keyBytes(), buffer)) return {};
+  if (!record.copy(0, record.keyBytes(), buffer)) return {buffer, 0};
   return {buffer, record.keyBytes()};
 }
 

@@ -92,8 +92,15 @@ class Record {
     return value;
   }
   void setBig(const Big& value) const { memcpy(at_ + bigAt(), &value, sizeof value); }
+  // One store, behind everything before it: the chain is the old one or the new one. The word may stand at an odd place.
+  void setFirstFragment(uint32_t offset) const {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    memcpy(at_ + bigAt() + offsetof(Big, firstFragment), &offset, sizeof offset);
+  }
 
   Version version() const;
+  // Whether its version's stamp stands where the region's table may, behind this record.
+  bool hasStamp() const;
   // True when (epoch, node) could be named in the record's own region; else nothing is written.
   bool setVersion(const Version& version, bool mayIntern) const;
 

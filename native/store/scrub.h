@@ -6,7 +6,12 @@
 // new content stands complete in the dead worker's log. The scrub trusts nothing: it checks every page, entry and record,
 // clears single entries that do not hold, puts those at the wrong place where lookups find them, and counts anew.
 // It may itself be killed at any point and be run again.
+//
+// Against damage every word that leads to more than one item stands twice (directory and page owners, region state and
+// head), and of two that differ the one is believed that the rest agrees with.
 #pragma once
+
+#include <unordered_map>
 
 #include "index.h"
 
@@ -16,23 +21,46 @@ class Scrub {
  public:
   Scrub(View& view, uint32_t place) : view_(view), place_(place) {}
 
-  // Under the segment's lock. `dead`: the place whose unfinished overwrite is to be completed, or null.
-  void segment(uint32_t index, Place* dead);
+  // Under the segment's lock. `deadWord`: the lock's word of the holder that died, whose unfinished overwrite is completed, or 0.
+  void segment(uint32_t index, uint32_t deadWord);
 
-  // An unclean arena, nobody else attached: which regions hold an index, then every segment, then which regions hold items.
-  void everything();
+  // An unclean arena, nobody else attached: what each region holds, then every segment, then which regions are free. False:
+  // nothing is left that could be a store.
+  bool everything();
 
  private:
-  bool pageHolds(uint32_t segment, uint32_t pageNumber, uint32_t offset);
-  PageOwner* ownerOf(uint32_t offset) const;
-  uint32_t restoreOwnedPages(uint32_t segment);
-  void restorePages(uint32_t segment);
+  enum class Placed { THERE, MOVED, NOWHERE };
+
+  // scrub.cc: entries
+  Place* holderOf(uint32_t word) const;
+  bool finishOverwrite(Place* place, uint32_t segment);
   void checkEntries(uint32_t segment);
-  void checkEntry(Index* index, Bucket* bucket, uint32_t number, uint32_t at);
+  void clearBroken(Index* index);
+  void settleTags(Index* index);
+  void chooseSize(Index* index);
+  bool placeEntries(Index* index);
+  Placed placeEntry(Index* index, Bucket* bucket, uint32_t number, uint32_t at);
+  void clearUnplaced(Index* index);
+  void count(Index* index);
   bool entryHolds(uint32_t segment, uint32_t offset, KeyPlace* place) const;
   bool chainHolds(const Record& record, uint64_t hash) const;
-  void findIndexRegions();
+  bool holdsRecords(uint32_t offset) const;
+  void freePlaces();
+
+  // scrub_regions.cc: pages and regions
+  using Owned = std::unordered_map<uint64_t, uint32_t>;  // segment and page number to page
+  PageOwner* ownerOf(uint32_t offset) const;
+  bool isOwnedBy(uint32_t offset, uint32_t segment, uint32_t pageNumber) const;
+  template <typename Visit>
+  void eachOwner(Visit visit) const;
+  void restoreRoots(uint32_t segment);
+  void restorePages(uint32_t segment);
+  uint32_t pageNamed(uint32_t segment, uint32_t pageNumber) const;
+  void settleOwners();
+  void settleOwner(const Owned& owned, uint32_t segment, uint32_t pageNumber, uint32_t offset);
+  void decideRegions();
   void reconcileRegions();
+  void orderRegions();
   void resumePages();
 
   View& view_;

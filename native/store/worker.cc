@@ -38,7 +38,15 @@ Worker::Worker(Memory& memory, uint32_t place)
   beginChunk();
 }
 
-Worker::~Worker() { memory_.leavePlace(place_); }
+Worker::~Worker() {
+  if (isAbandoned_) {
+    memory_.reapPlace(place_);
+    return;
+  }
+  new_.close();
+  kept_.close();
+  memory_.leavePlace(place_);
+}
 
 void Worker::beginChunk() {
   const uint64_t mono = monotonicMs();

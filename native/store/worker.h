@@ -36,6 +36,8 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   uint32_t id() const { return place_; }
+  // Ends as if its process had been killed, and was reaped: for the simulator, whose processes share one.
+  void abandon() { isAbandoned_ = true; }
 
   // Reads the clock, once a chunk of requests.
   void beginChunk();
@@ -220,6 +222,7 @@ class Worker {
   uint32_t paceDebt_ = 0;
   uint32_t sweepSegment_ = 0;
   uint64_t sweepHash_ = 0;
+  bool isAbandoned_ = false;
   Written written_;
   int64_t writtenNumber_ = 0;        // what INCREMENT made, for `written_` to point to
   Link links_[PEERS_MAX];

@@ -194,6 +194,41 @@ TEST("an item expires at its time and not before") {
   CHECK(world.memory->stats().expirations == 2);
 }
 
+TEST("what has expired is gone for every operation, and what has not keeps its time") {
+  World world;
+  const auto ttlOf = [&](std::string_view key) { return world.act(Opcode::GET, key, Flag::WANT_META).ttlMs; };
+  const auto timed = [&](Opcode opcode, std::string_view key, std::string_view value) {
+    Operation operation;
+    operation.opcode = opcode;
+    operation.key = key;
+    operation.value = value;
+    operation.delta = operation.initial = 1;
+    operation.ttlMs = 100;
+    return world.run(operation);
+  };
+  CHECK(timed(Opcode::INCREMENT, "n", "").number == 1);
+  CHECK(timed(Opcode::APPEND, "text", "ab").number == 2);
+  world.set("kept", "value", 100);
+  world.advance(60);
+  CHECK(timed(Opcode::INCREMENT, "n", "").number == 2);
+  CHECK(timed(Opcode::APPEND, "text", "cd").number == 4);
+  CHECK(ttlOf("n") == 40 && ttlOf("text") == 40);
+  world.advance(40);
+  CHECK(timed(Opcode::INCREMENT, "n", "").number == 1);
+  CHECK(timed(Opcode::APPEND, "text", "ef").number == 2);
+  CHECK(world.get("text") == "ef" && ttlOf("n") == 100 && ttlOf("text") == 100);
+  CHECK(world.set("kept", "value", 0, Flag::KEEP_TTL).status == Status::OK);
+  CHECK(ttlOf("kept") == 0);
+  world.set("brief", "value", 100);
+  world.advance(100);
+  CHECK(world.act(Opcode::TOUCH, "brief").status == Status::NOT_FOUND);
+  CHECK(world.act(Opcode::APPEND, "text", Flag::NO_CREATE).status == Status::NOT_FOUND);
+  CHECK(world.act(Opcode::INCREMENT, "n", Flag::NO_CREATE).status == Status::NOT_FOUND);
+  world.set("absent?", "value", 100);
+  world.advance(100);
+  CHECK(world.set("absent?", "again", 0, Flag::IF_ABSENT).status == Status::OK);
+}
+
 TEST("expired items are reclaimed without being asked for") {
   World world;
   for (int i = 0; i < 5000; i++) world.set("key" + std::to_string(i), "value", 1000);
@@ -455,6 +490,28 @@ TEST("a warm restart keeps everything and an unclean one too") {
     world.memory.reset();
     unlink(path.c_str());
   }
+}
+
+TEST("an arena made anew over an older one begins empty") {
+  const std::string path = "/tmp/henge-store-test-" + std::to_string(getpid());
+  World world(16 << 20);
+  world.options.file = path;
+  world.worker.reset();
+  world.memory.reset();
+  world.open();
+  for (int i = 0; i < 5000; i++) world.set("key" + std::to_string(i), "value");
+  for (uint32_t i = 0; i < world.memory->view().geometry.segments; i++) world.memory->view().segments[i].lock.store(lockWord(1, 77));
+  world.worker.reset();
+  world.memory.reset();
+  world.options.valueBytesMax = 128 * 1024;
+  world.open();
+  CHECK(world.memory->origin() == Origin::NEW);
+  CHECK(world.memory->stats().items == 0 && world.memory->stats().bytes == 0);
+  for (int i = 0; i < 5000; i++) CHECK(world.set("key" + std::to_string(i), "value").status == Status::OK);
+  CHECK(world.memory->stats().items == 5000);
+  world.worker.reset();
+  world.memory.reset();
+  unlink(path.c_str());
 }
 
 TEST("a file of another node is refused") {

@@ -1,7 +1,7 @@
 // From answers to bytes: the back half of the binary protocol's door. Pure functions into a buffer with room enough.
 //
-// A GET's value is copied once, by the store, to where it will be sent from: valuePlace() says where that is, before the
-// answer is known; encodeAnswer() then writes the rest around it.
+// A GET's value is copied once, by the store, to where it will be sent from: valuePlace() says where that is, before
+// the answer is known; encodeAnswer() then writes the rest around it.
 #pragma once
 
 #include <cstddef>

@@ -1,9 +1,10 @@
 /**
  * `henge bench`: puts load on a cluster and prints what it took.
  *
- * Closed loop by default: what the cluster can do at most, for one client process. With --rate an open loop: what callers
- * feel at that rate, pauses included (load/generator.ts explains both). It measures through the client that apps use, so
- * the client's own cost is part of every figure; comparisons with other caches are the business of `npm run bench`.
+ * Closed loop by default: what the cluster can do at most, for one client process. With --rate an open loop: what
+ * callers feel at that rate, pauses included (load/generator.ts explains both). It measures through the client that
+ * apps use, so the client's own cost is part of every figure; comparisons with other caches are the business of `npm
+ * run bench`.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Henge } from '../client/index.js';
@@ -240,8 +241,10 @@ function draw(run: Run, options: Options, paint: Paint): string[] {
   ];
   const loop = options.rate === undefined ? 'closed loop' : `open loop at ${count(options.rate)}/s`;
   const failed = [...tally.failures].map(([code, times]) => `${count(times)} ${code}`).join(', ');
+  const load = `${count(options.keys)} keys, values of ${bytes(options.valueBytes)}, ${percent(options.readRatio, 1)} reads`;
+  const hitRatio = percent(tally.hits, tally.hits + tally.misses);
   return [
-    `${loop}, ${count(options.keys)} keys, values of ${bytes(options.valueBytes)}, ${percent(options.readRatio, 1)} reads, ${duration(elapsedMs)}`,
+    `${loop}, ${load}, ${duration(elapsedMs)}`,
     '',
     ...table(
       LATENCY_COLUMNS,
@@ -253,7 +256,7 @@ function draw(run: Run, options: Options, paint: Paint): string[] {
       paint,
     ),
     '',
-    `hit ratio ${percent(tally.hits, tally.hits + tally.misses)}, failures ${failed === '' ? paint('green', '0') : paint('red', failed)}` +
+    `hit ratio ${hitRatio}, failures ${failed === '' ? paint('green', '0') : paint('red', failed)}` +
       (tally.unstarted > 0
         ? `, ${paint('red', `${count(tally.unstarted)} due but never started`)}: the rate is too high`
         : ''),

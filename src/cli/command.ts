@@ -1,6 +1,6 @@
 /**
- * What all subcommands share: how an invocation ends, where it writes, the options that mean the same everywhere, and the
- * parsing of their arguments.
+ * What all subcommands share: how an invocation ends, where it writes, the options that mean the same everywhere, and
+ * the parsing of their arguments.
  *
  * Exit status: 0 done, 1 failed, 2 wrong usage. A command ends well by returning, badly by throwing a Failure (its
  * sentence goes to standard error), and quietly with status 1 by throwing `NOTHING`.

@@ -98,7 +98,8 @@ function fish(entries: readonly Entry[]): string {
       const short = option.short === undefined ? '' : ` -s ${option.short.slice(1)}`;
       const long = option.long === undefined ? '' : ` -l ${option.long.slice(2)}`;
       const value = option.isBoolean() ? '' : ' -r';
-      return `complete -c henge -n '__fish_seen_subcommand_from ${name}'${short}${long}${value} -d '${quote(option.description)}'`;
+      const condition = `'__fish_seen_subcommand_from ${name}'`;
+      return `complete -c henge -n ${condition}${short}${long}${value} -d '${quote(option.description)}'`;
     }),
   ]);
   return `# fish completion for henge\n${lines.join('\n')}\n`;

@@ -66,8 +66,9 @@ export function drawRing(report: RingReport, screen: Screen, paint: Paint): stri
     ].join('  ');
   });
   const peak = Math.max(...nodes.map((node) => (node.target > 0 ? node.share / node.target : 1)));
+  const copies = report.rf === 1 ? 'one copy' : `${report.rf} copies`;
   return [
-    `epoch ${report.epoch}, ${count(report.slots)} slots, ${report.rf === 1 ? 'one copy' : `${report.rf} copies`}, most loaded node ${peak.toFixed(3)} × its share`,
+    `epoch ${report.epoch}, ${count(report.slots)} slots, ${copies}, most loaded node ${peak.toFixed(3)} × its share`,
     '',
     ...bars,
     '',

@@ -27,7 +27,7 @@ async function serve(flags: Readonly<Record<string, unknown>>): Promise<void> {
   const input = { flags, environment: process.env };
   try {
     const loaded = loadConfig(input);
-    if (flags['printConfig'] === true) process.stdout.write(describeConfig(loaded));
+    if (flags.printConfig === true) process.stdout.write(describeConfig(loaded));
     else await runNode(loaded, input);
   } catch (error) {
     throw error instanceof ConfigError ? new UsageError(error.message) : error;

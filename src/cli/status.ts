@@ -59,8 +59,9 @@ function draw(report: ClusterReport, paint: Paint): string[] {
   const { nodes, epoch } = report;
   const items = nodes.reduce((sum, node) => sum + node.items, 0);
   const held = nodes.reduce((sum, node) => sum + node.bytes, 0);
+  const size = `${count(nodes.length)} ${nodes.length === 1 ? 'node' : 'nodes'}`;
   return [
-    `epoch ${epoch}, ${count(nodes.length)} ${nodes.length === 1 ? 'node' : 'nodes'}, ${count(items)} items, ${bytes(held)}`,
+    `epoch ${epoch}, ${size}, ${count(items)} items, ${bytes(held)}`,
     '',
     ...table(
       COLUMNS,

@@ -1,6 +1,6 @@
 /**
- * `henge top`: what every node is doing, redrawn every second until q or Ctrl-C. Rates are differences of the nodes' own
- * counters, so they count every client of the cluster. Where the output is not a terminal, it prints plain lines.
+ * `henge top`: what every node is doing, redrawn every second until q or Ctrl-C. Rates are differences of the nodes'
+ * own counters, so they count every client of the cluster. Where the output is not a terminal, it prints plain lines.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
@@ -134,19 +134,23 @@ function draw({ report, rates, hitRatios }: Look, paint: Paint): string[] {
     const colour = nodeColour(index);
     const name = paint(colour, node.name);
     if (node.state === 'unreachable') return [name, paint('red', 'no answer')];
+    const filled = node.memoryLimit > 0 ? node.memoryUsed / node.memoryLimit : 0;
+    const memoryBar = bar(filled, MEMORY_BAR_COLUMNS, (text) => paint(colour, text));
     return [
       name,
       count(latest(node)),
       paint(colour, padEnd(sparkline(rates.get(node.name) ?? [], HISTORY_MAX, most), HISTORY_MAX)),
       hitRatios.get(node.name) ?? '–',
       count(node.items),
-      `${bar(node.memoryLimit > 0 ? node.memoryUsed / node.memoryLimit : 0, MEMORY_BAR_COLUMNS, (text) => paint(colour, text))} ${bytes(node.memoryUsed)} of ${bytes(node.memoryLimit)}`,
+      `${memoryBar} ${bytes(node.memoryUsed)} of ${bytes(node.memoryLimit)}`,
       count(node.evictions),
     ];
   });
   const time = new Date().toTimeString().slice(0, 8);
+  const size = `${report.nodes.length} ${report.nodes.length === 1 ? 'node' : 'nodes'}`;
+  const traffic = `${paint('bold', count(total))} operations a second`;
   return [
-    `${paint('bold', 'henge')}  epoch ${report.epoch}, ${report.nodes.length} nodes, ${paint('bold', count(total))} operations a second  ${paint('dim', time)}`,
+    `${paint('bold', 'henge')}  epoch ${report.epoch}, ${size}, ${traffic}  ${paint('dim', time)}`,
     '',
     ...table(COLUMNS, rows, paint),
   ];

@@ -17,13 +17,14 @@
 import { abortable, abortError } from './abort.js';
 import type { Freshness } from './codec.js';
 import { HengeError } from './errors.js';
-import type { Keyspace } from './keyspace.js';
 import {
   type CallOptions,
   type ClientSettings,
   type Key,
   parseTtl,
   type ReadLevel,
+  type ReadOptions,
+  type SetOptions,
   type Ttl,
   type WriteOptions,
 } from './options.js';
@@ -45,6 +46,13 @@ export interface GetOrSetOptions extends CallOptions {
   readonly onCacheError?: 'load' | 'stale' | 'throw' | undefined;
   readonly read?: ReadLevel | undefined;
   readonly ack?: WriteOptions['ack'];
+}
+
+/** Where flights read, and store what they loaded: a keyspace, as far as it concerns them. */
+export interface FlightCache {
+  /** The value with the moment until which it is fresh, undefined when there is none. */
+  readForFlight(key: Key, options: ReadOptions): Promise<Freshness | undefined>;
+  storeForFlight(key: Key, value: unknown, freshUntil: number | undefined, options: SetOptions): Promise<unknown>;
 }
 
 /** Loaders that wait for their turn behind `loadsMax` others. */
@@ -73,7 +81,7 @@ interface Task<T> {
   readonly load: Loader<T>;
   readonly options: GetOrSetOptions;
   readonly windows: Windows;
-  readonly cache: Keyspace;
+  readonly cache: FlightCache;
   readonly signal: AbortSignal;
 }
 
@@ -88,7 +96,7 @@ export class Flights {
     this.#turns = new Turns(settings.loadsMax);
   }
 
-  run<T>(key: Key, load: Loader<T>, options: GetOrSetOptions, cache: Keyspace): Promise<T> {
+  run<T>(key: Key, load: Loader<T>, options: GetOrSetOptions, cache: FlightCache): Promise<T> {
     const windows = windowsOf(options, this.settings.ttlMs);
     if (options.signal?.aborted) throw abortError(options.signal);
     const id = typeof key === 'string' ? `s${key}` : `b${Buffer.from(key).toString('latin1')}`;
@@ -123,7 +131,7 @@ export class Flights {
   async #fly<T>(task: Task<T>): Promise<unknown> {
     let found: Freshness | undefined;
     try {
-      found = (await task.cache.readForFlight(task.key, readOptions(task.options))) as Freshness | undefined;
+      found = await task.cache.readForFlight(task.key, readOptions(task.options));
     } catch (error) {
       return this.#withoutCache(task, error);
     }

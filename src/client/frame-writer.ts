@@ -70,6 +70,8 @@ export function writeDeadline(view: DataView, start: number, deadlineMs: number)
   view.setUint16(start + 6, Math.min(deadlineMs, 0xffff), true);
 }
 
+export const readDeadline = (view: DataView, start: number): number => view.getUint16(start + 6, true);
+
 /** @throws HengeError INVALID_KEY for what cannot be a key, before room is made for it. */
 export function checkKey(key: unknown): void {
   if (typeof key !== 'string' && !(key instanceof Uint8Array)) {

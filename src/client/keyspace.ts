@@ -10,10 +10,10 @@ import { Encoding, Opcode, RequestFlag, type Version, writeVersion } from '../pr
 import { abortable, abortError } from './abort.js';
 import type { Entry } from './answer.js';
 import { AnswerKind, Draft, isWrite } from './call.js';
-import { encodeValue, kindOf, packValue, withFreshness } from './codec.js';
+import { encodeValue, type Freshness, kindOf, packValue, withFreshness } from './codec.js';
 import { HengeError } from './errors.js';
 import type { Fleet } from './fleet.js';
-import type { Flights, GetOrSetOptions, Loader } from './flight.js';
+import type { FlightCache, Flights, GetOrSetOptions, Loader } from './flight.js';
 import { checkKey } from './frame-writer.js';
 import {
   ackFlags,
@@ -44,7 +44,7 @@ const DELTA_AT = 0;
 const INITIAL_AT = 8;
 const CREATED_TTL_AT = 16;
 
-export class Keyspace {
+export class Keyspace implements FlightCache {
   readonly #fleet: Fleet;
   readonly #settings: ClientSettings;
   readonly #flights: Flights;
@@ -235,8 +235,9 @@ export class Keyspace {
   }
 
   /** @internal The value as getOrSet reads it: with the moment until which it is fresh. */
-  readForFlight(key: Key, options: ReadOptions): Promise<unknown> {
-    return this.#send(this.#read(key, 0, AnswerKind.FRESHNESS, options), options);
+  readForFlight(key: Key, options: ReadOptions): Promise<Freshness | undefined> {
+    const read = this.#send(this.#read(key, 0, AnswerKind.FRESHNESS, options), options);
+    return read as Promise<Freshness | undefined>;
   }
 
   /** @internal Stores what getOrSet loaded: fresh until a moment, and kept for longer. */
@@ -258,7 +259,7 @@ export class Keyspace {
 
   #nodes(): string[] {
     const members = this.#fleet.topology?.members ?? [];
-    return members.filter((member) => member.address !== '').map((member) => member.name);
+    return members.filter(({ address, state }) => address !== '' && state !== 'away').map((member) => member.name);
   }
 
   #deadline(options: CallOptions | undefined): number {

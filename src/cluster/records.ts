@@ -2,8 +2,8 @@
  * The records a registry keeps, and the view of the topology that is made from them.
  *
  * A slot table is a pure function of the topology record alone, so that record carries what the function needs (name,
- * number, zone, weight); where a member can be reached stands in its own record, since an address may change at any time
- * and moves nothing. Epochs after the first, and everything about moving data, come with membership change.
+ * number, zone, weight); where a member can be reached stands in its own record, since an address may change at any
+ * time and moves nothing. Epochs after the first, and everything about moving data, come with membership change.
  */
 import { z } from 'zod';
 import type { RecordKey } from './registry.js';
@@ -16,6 +16,10 @@ export const NodeName = z
 /** What holds for the whole cluster; written by the first node. A node whose flags differ refuses to start. */
 export const ConfigRecord = z.object({
   rf: z.int().min(1),
+  /** Whether a node that is cut off from the registry goes on, or stops writing before its lease can have ended. */
+  onPartition: z.enum(['serve', 'fence']).default('serve'),
+  /** Who judges another's lease must know how long it is. */
+  leaseTtlMs: z.int().min(1).default(3_000),
   valueBytesMax: z.int().min(1),
   /** First half of the secret's SHA-256 in hex; empty when the cluster has no secret. */
   secretFingerprint: z.string(),

@@ -10,6 +10,15 @@
 /** A record's name. Those below `alive/`, and `coordinator`, are leased. */
 export type RecordKey = 'config' | 'topology' | 'coordinator' | `members/${string}` | `alive/${string}`;
 
+/** Whether a record is leased: changed by Lease.hold() alone, never by put(). */
+export const isLeased = (key: RecordKey): boolean => key === 'coordinator' || key.startsWith('alive/');
+
+/** Whether two leased values speak of one memory, so that the process of the second may take the place of the first's. */
+export function isSameMemory(held: unknown, value: { readonly incarnation?: string }): boolean {
+  const incarnation = (held as { readonly incarnation?: unknown } | undefined)?.incarnation;
+  return incarnation !== undefined && incarnation !== '' && incarnation === value.incarnation;
+}
+
 export interface RegistryRecord {
   readonly key: RecordKey;
   readonly revision: number;
@@ -24,7 +33,10 @@ export interface RegistryAbsence {
   readonly value: undefined;
 }
 
-/** "Only if that record still has this revision." */
+/**
+ * "Only if that record still has this revision"; 0: if it is not there. In a folder the guard is looked at just before the
+ * version is published, not with it (daemon/registry/directory.ts says why that is enough).
+ */
 export interface Guard {
   readonly key: RecordKey;
   readonly revision: number;
@@ -54,11 +66,15 @@ export interface Registry {
 
 export interface Lease {
   /**
-   * Publishes a leased record, or a new version of one's own. False: another living lease holds the key, unless its
-   * record's `incarnation` is that of `value`, which replaces it in one transaction (the same memory, another process).
+   * Publishes a leased record, or a new version of one's own if the value is another. False: another living lease holds
+   * the key, unless its record's `incarnation` is that of `value`, which replaces it in one transaction (the same memory,
+   * another process) and ends that lease. An error means that the outcome is unknown, or that this lease is lost.
    */
   hold(key: RecordKey, value: { readonly incarnation?: string }): Promise<boolean>;
-  /** The create revision of a record held by this lease, which a newer holder's exceeds: the fencing token. */
+  /**
+   * The revision with which this lease got a record, which a newer holder's exceeds: the fencing token. It is the record's
+   * revision as long as its value was not changed since, so a guard can name it.
+   */
   heldRevision(key: RecordKey): number | undefined;
   /**
    * Until when the lease cannot have ended elsewhere, on the monotonic clock (process.hrtime) in milliseconds: the moment

@@ -1,13 +1,13 @@
 /**
  * One connection, a client's or another node's: the socket, the number native code knows it by, and what must be remembered between chunks.
  *
- * How bytes come in. Node allocates a buffer per read unless a socket was made with `onread`, which only the constructor
- * of net.Socket takes and which a server does not pass on. So the accepted handle is taken out of the socket that the
- * server made (paused, nothing read yet) and put into one with `onread`, whose buffer all connections of the worker
- * share: the chunk is used up before the callback returns.
+ * How bytes come in. Node allocates a buffer per read unless a socket was made with `onread`, which only the
+ * constructor of net.Socket takes and which a server does not pass on. So the accepted handle is taken out of the
+ * socket that the server made (paused, nothing read yet) and put into one with `onread`, whose buffer all connections
+ * of the worker share: the chunk is used up before the callback returns.
  *
- * How bytes go out. While nothing is queued, answers go to the kernel by one send(2) on the descriptor, straight from the
- * shared output buffer. What the kernel does not take is copied and queued in the socket, which then is the way for
+ * How bytes go out. While nothing is queued, answers go to the kernel by one send(2) on the descriptor, straight from
+ * the shared output buffer. What the kernel does not take is copied and queued in the socket, which then is the way for
  * everything until it has drained. So a slow reader holds exactly the bytes it has not read.
  */
 import { type ConnectOpts, type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net';
@@ -31,6 +31,8 @@ export class Connection {
   nodeNumber = 0;
   /** We opened it: what comes are answers. */
   readonly isLink: boolean;
+  /** A node asked over it whether this one lives; nothing of its data comes this way, and its end says nothing. */
+  isProbe = false;
   /** Native code holds back input of this connection until its output has drained. */
   isHeld = false;
   /** The node at the other end is in this epoch, and what it sent waits until this node is; 0: nothing waits. */

@@ -12,6 +12,7 @@
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Opcode } from '../protocol/index.js';
 import type { ControlFrame, NativeWorker } from '../store/index.js';
 import { OutputFlag } from '../store/index.js';
 import { Connection } from './connection.js';
@@ -28,7 +29,9 @@ const HELLO_TICKS_MAX = 5_000 / TICK_MS;
 const BLOCKED_TICKS_MAX = 30_000 / TICK_MS;
 /** Unsent bytes of all connections together, past which the one that would add more is closed. */
 const UNSENT_BYTES_MAX = 256 * 1024 * 1024;
-/** Native calls in a row for one connection whose output is taken as fast as it comes, before others have their turn. */
+/**
+ * Native calls in a row for one connection whose output is taken as fast as it comes, before others have their turn.
+ */
 const ROUNDS_MAX = 16;
 /** Silence after which TCP itself asks whether the other end is there: finds half-open connections. */
 const KEEPALIVE_DELAY_MS = 60_000;
@@ -224,13 +227,13 @@ export class DataPlane {
     connection.socket.once('close', () => this.#forget(connection));
   }
 
-  #forget({ id, isLink, nodeNumber }: Connection): void {
+  #forget({ id, isLink, isProbe, nodeNumber }: Connection): void {
     this.#connections.delete(id);
     this.#native.disconnect(id);
     // The end of a link is an answer to those who wait for it.
     this.#attend(this.#flags[0] as number);
     if (isLink) this.#cluster?.lost(id);
-    else if (nodeNumber !== 0) this.#cluster?.inboundLost(nodeNumber);
+    else if (nodeNumber !== 0 && !isProbe) this.#cluster?.inboundLost(nodeNumber);
   }
 
   /** Does what flags ask for that are not about the connection which was run. True: some connection got an answer. */
@@ -290,6 +293,7 @@ export class DataPlane {
       if (connection === undefined) continue;
       if (frame.opcode < FIRST_PEER_OPCODE) this.#answerOne(frame, connection);
       else {
+        if (frame.opcode === Opcode.PROBE) connection.isProbe = true;
         const answer = this.#cluster?.onControl(frame);
         if (answer !== undefined) this.#queue(connection, answer);
       }

@@ -1,9 +1,9 @@
 /**
- * A cluster of several nodes on this machine, for development and demonstrations: writes the records of all members into a
- * fresh registry, then starts one `henge serve` for each.
+ * A cluster of several nodes on this machine, for development and demonstrations: writes the records of all members
+ * into a fresh registry, then starts one `henge serve` for each.
  *
- * The nodes are children with a channel: they say when they are ready, and drain by themselves when this process is gone,
- * however it went. They are out of the terminal's process group, so that Ctrl-C comes to them once, by stop().
+ * The nodes are children with a channel: they say when they are ready, and drain by themselves when this process is
+ * gone, however it went. They are out of the terminal's process group, so that Ctrl-C comes to them once, by stop().
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -15,7 +15,8 @@ import { fileURLToPath } from 'node:url';
 import { type MemberRecord, memberKey, TopologyRecord } from '../cluster/index.js';
 import { type Config, loadConfig } from './config.js';
 import { configRecordOf } from './membership.js';
-import { DirectoryRegistry } from './registry/directory.js';
+import { openRegistry } from './registry/index.js';
+import { clusterSecret } from './secret.js';
 import { formatHostPort, type HostPort } from './units.js';
 
 /** A node that is not ready by then will not be: memory is filled with pages, processes start. */
@@ -96,7 +97,7 @@ export class DevCluster {
     this.#isStopping = true;
     for (const { child } of this.#running) child.kill('SIGTERM');
     const killing = setTimeout(() => {
-      for (const { child } of this.#running) child.kill('SIGKILL');
+      for (const { pid } of this.#running) killGroup(pid);
     }, STOP_MS_MAX);
     await Promise.all(this.#running.map(({ ended }) => ended));
     clearTimeout(killing);
@@ -128,9 +129,9 @@ async function writeRecords(
   secretFile: string,
   extra: readonly string[],
 ): Promise<void> {
-  const registry = await DirectoryRegistry.open(folder);
+  const registry = await openRegistry(`dir:${folder}`);
   const config = configOf(secretFile, extra);
-  await registry.put('config', configRecordOf(config), 0);
+  await registry.put('config', configRecordOf(config, await clusterSecret(config)), 0);
   const base = plans.map(({ name, number }) => ({ name, number, zone: config.zone, weight: config.weight }));
   const topology = TopologyRecord.parse({ counter: 1, current: { epoch: 1, base } });
   if ((await registry.put('topology', topology, 0)) !== undefined) {
@@ -190,6 +191,15 @@ async function becomeReady({ name, child, ended, log }: Running): Promise<void> 
   if (trouble === undefined) return;
   const tail = (await readFile(log, 'utf8')).slice(-LOG_TAIL_BYTES).trim();
   throw new Error(`${name} did not start: ${trouble}\n${tail}`);
+}
+
+/** A node's workers outlive its primary process; each node leads a group of its own. */
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 function ignoreExists(error: NodeJS.ErrnoException): void {

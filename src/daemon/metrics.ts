@@ -5,6 +5,7 @@
  * somebody asks. Labels never carry keys or clients.
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { TopologyView } from '../cluster/index.js';
 import type { NativeStats } from '../store/index.js';
 import type { WorkerReport } from './messages.js';
 
@@ -12,7 +13,9 @@ import type { WorkerReport } from './messages.js';
 export interface NodeFigures {
   readonly stats: NativeStats;
   readonly report: WorkerReport;
-  readonly epoch: number;
+  readonly topology: TopologyView;
+  readonly isCoordinator: boolean;
+  readonly possibleLossSlots: number;
   readonly slots: number;
   readonly workers: number;
   readonly workersReady: number;
@@ -38,7 +41,13 @@ const GAUGES: readonly (readonly [name: string, help: string, reading: Reading])
   ['henge_regions_free', 'Regions of the log that are free', ({ stats }) => stats.regionsFree],
   ['henge_tombstones', 'Deleted keys remembered', ({ stats }) => stats.tombstones],
   ['henge_connections', 'Client connections', ({ report }) => report.connections],
-  ['henge_epoch', 'Epoch of the topology', ({ epoch }) => epoch],
+  ['henge_epoch', 'Epoch of the topology', ({ topology }) => topology.epoch],
+  ['henge_coordinator', '1 while this node coordinates the cluster', ({ isCoordinator }) => Number(isCoordinator)],
+  [
+    'henge_possible_loss_slots',
+    'Slots led here of which acknowledged writes may be missing',
+    ({ possibleLossSlots }) => possibleLossSlots,
+  ],
   ['henge_slots', 'Slots this node leads', ({ slots }) => slots],
   ['henge_workers', 'Workers configured', ({ workers }) => workers],
   ['henge_workers_ready', 'Workers serving', ({ workersReady }) => workersReady],
@@ -67,6 +76,9 @@ const COUNTERS: readonly (readonly [name: string, help: string, reading: Reading
   ],
   ['henge_connections_timed_out_total', 'Connections closed for silence', ({ report }) => report.timedOutTotal],
 ];
+
+/** What a member may be; a state nobody is in is a figure too. */
+const MEMBER_STATES = ['in', 'away', 'returning', 'drain', 'gone'] as const;
 
 const COMMANDS: readonly (readonly [command: string, reading: Reading])[] = [
   ['get', ({ stats }) => stats.hits + stats.misses],
@@ -118,6 +130,18 @@ export class Metrics {
         },
       });
     }
+    new Gauge({
+      name: 'henge_members',
+      help: 'Members of the cluster, by what the topology says of them',
+      labelNames: ['state'],
+      registers,
+      collect: function () {
+        const { members } = figures().topology;
+        for (const state of MEMBER_STATES) {
+          this.set({ state }, members.filter((member) => member.state === state).length);
+        }
+      },
+    });
     new Counter({
       name: 'henge_commands_total',
       help: 'Requests executed, by command',

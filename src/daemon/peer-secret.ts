@@ -3,7 +3,6 @@
  * the empty one, which anybody knows: such a node is bound to loopback unless its operator insisted.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { NONCE_BYTES } from '../protocol/index.js';
 
 /** What both sides of a handshake know of it. */
@@ -33,7 +32,3 @@ export function isProof(secret: string, side: 'dialer' | 'listener', handshake: 
   const expected = prove(secret, side, handshake);
   return proof.length === expected.length && timingSafeEqual(proof, expected);
 }
-
-/** The secret in a file, empty without one. @throws Error when it cannot be read */
-export const readSecret = (file: string | undefined): string =>
-  file === undefined ? '' : readFileSync(file, 'utf8').trim();

@@ -1,9 +1,9 @@
 /**
  * Runs a node as this process: from its configuration to its exit status, with the signals in between.
  *
- * SIGTERM and SIGINT drain and exit with 0, a second one exits at once with 1; SIGHUP reads the log level again. A process
- * that was started with a channel to its parent (`henge dev`, tests) says over it when it is ready, and drains when the
- * parent is gone. After a fatal error the status is never 0.
+ * SIGTERM and SIGINT drain and exit with 0, a second one exits at once with 1; SIGHUP reads the log level again. A
+ * process that was started with a channel to its parent (`henge dev`, tests) says over it when it is ready, and drains
+ * when the parent is gone. After a fatal error the status is never 0.
  */
 import { ConfigError, type ConfigInput, type LoadedConfig, loadConfig } from './config.js';
 import { Daemon } from './daemon.js';
@@ -14,7 +14,9 @@ export interface ReadyMessage {
   readonly kind: 'ready';
 }
 
-/** Resolves when the node serves; the process then lives until it is told to end. Throws ConfigError for wrong settings. */
+/**
+ * Resolves when the node serves; the process then lives until it is told to end. Throws ConfigError for wrong settings.
+ */
 export async function runNode(loaded: LoadedConfig, input: ConfigInput): Promise<void> {
   const log = createLog({ node: loaded.config.name, pid: process.pid }, loaded.config.logLevel);
   const die = (error: unknown): void => {

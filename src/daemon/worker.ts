@@ -82,8 +82,8 @@ async function serve(): Promise<void> {
 
   const server = plane.server();
   const fd = addon.listenTcp(boot.listen.host, boot.listen.port, BACKLOG);
-  // Given a descriptor, listen() would ask the primary process for a socket to share, `exclusive` or not; given a socket,
-  // it takes that as it is.
+  // Given a descriptor, listen() would ask the primary process for a socket to share, `exclusive` or not; given a
+  // socket, it takes that as it is.
   await listening(server, new Socket({ fd, readable: false, writable: false }));
   // A path can be bound once only: the primary process binds it and, not accepting itself, lends it to all workers.
   if (boot.unix !== undefined) await listening(plane.server(), { path: boot.unix });

@@ -195,7 +195,10 @@ export interface NativeStats {
   readonly bytesOut: number;
   readonly scrubs: number;
   readonly workerDeaths: number;
-  /** Items per kind of frame are in the fields above; this is time spent in execute, one bucket a power of two of microseconds. */
+  /**
+   * Items per kind of frame are in the fields above; this is time spent in execute, one bucket a power of two of
+   * microseconds.
+   */
   readonly chunkMicroseconds: readonly number[];
   readonly chunkSeconds: number;
 }
@@ -225,8 +228,8 @@ export interface NativeWorker {
   /** What the last call said: 0 OutputFlag bits, 1 bytes of nextOutput(), 2 the epoch of BEHIND. */
   readonly flags: Uint32Array;
   /**
-   * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how many
-   * the kernel took; 0 on any error, which the socket's owner meets at its own next write.
+   * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how
+   * many the kernel took; 0 on any error, which the socket's owner meets at its own next write.
    */
   send(descriptor: number, bytes: number): number;
   takeControl(): ControlFrame[];
@@ -312,6 +315,8 @@ export interface NativeWorker {
   tick(): void;
   /** Gives the place back. Open regions are sealed. */
   close(): void;
+  /** Ends as if its process had been killed and reaped: for the simulator, all of whose processes are one. */
+  abandon(): void;
 }
 
 export interface LinkAnswer {
@@ -362,6 +367,11 @@ export interface NativeArena {
 export interface Addon {
   create(options: ArenaOptions): NativeArena;
   attach(path: string): NativeArena;
+  /**
+   * Attaches to a memory whose creator died, and takes that one's part: workers may be using it. @throws Error `IN_USE`
+   * when the creator lives
+   */
+  takeOver(path: string): NativeArena;
   /** A bound, listening TCP socket with SO_REUSEPORT: the kernel spreads connections over all workers. Returns its descriptor. */
   listenTcp(host: string, port: number, backlog: number): number;
   /** CRC16 slot of a key, for tests that compare it with src/ring. */

@@ -1,5 +1,6 @@
 /** The typed face of the native store: what the daemon may use of it. */
 export type {
+  Addon,
   ArenaOptions,
   Collected,
   ControlFrame,

@@ -1,4 +1,7 @@
-/** The client against real nodes: what it promises holds for the daemon and the native store as for the reference server. */
+/**
+ * The client against real nodes: what it promises holds for the daemon and the native store as for the reference
+ * server.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Henge, HengeError, type Key } from '../../src/index.js';

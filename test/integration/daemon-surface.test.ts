@@ -1,5 +1,7 @@
 /** What a node shows to those who start it, probe it and ask it over HTTP. */
+import { writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Henge } from '../../src/client/index.js';
 import { henge, scratch, TestDaemon } from '../support/daemon.js';
@@ -26,6 +28,24 @@ describe('a node is not started', () => {
     expect(stdout).toMatch(/^zone: east +# environment HENGE_ZONE$/m);
   });
 
+  test('by --config: a flag counts before a variable, that before the file', async () => {
+    const file = join(folder.path, 'henge.yaml');
+    writeFileSync(file, 'memory: 64mb\nzone: west\nweight: 2\n');
+    const words = ['serve', '--config', file, '--memory=32mb', '--print-config'];
+    const { status, stdout } = await henge(words, { HENGE_ZONE: 'east' });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^memory: 33554432 +# flag --memory$/m);
+    expect(stdout).toMatch(/^zone: east +# environment HENGE_ZONE$/m);
+    expect(stdout).toMatch(/^weight: 2 +# file .*henge\.yaml$/m);
+  });
+
+  test('by a file with an option that does not exist: the sentence names both, exit status 2', async () => {
+    const file = join(folder.path, 'mistyped.yaml');
+    writeFileSync(file, 'memroy: 64mb\n');
+    const { status, stderr } = await henge(['serve', '--config', file]);
+    expect({ status, stderr }).toMatchObject({ status: 2, stderr: expect.stringMatching(/mistyped\.yaml.*memroy/) });
+  });
+
   test('where its name runs, its port is taken, or the cluster is another', async () => {
     await using daemon = await TestDaemon.start(folder.path);
     const free = ['--listen=127.0.0.1:0', '--http=127.0.0.1:0', '--memory=32mb', '--workers=1', registry];
@@ -33,7 +53,7 @@ describe('a node is not started', () => {
       const { status, stdout, stderr } = await henge(['serve', ...free, ...words]);
       return `${status} ${stdout}${stderr}`;
     };
-    expect(await attempt('--name=a')).toMatch(/^2 .*node a of the cluster in .* runs already/);
+    expect(await attempt('--name=a')).toMatch(/^2 [^]*node a of the cluster in .* runs already/);
     expect(await attempt('--name=b')).toMatch(/^2 .*node b is not a member .*\(members: a\)/);
     expect(await attempt('--name=b', '--max-value=2mb')).toMatch(/^2 .*--max-value is 2097152 here but 1048576 in/);
     expect(await attempt('--name=a', `--listen=${daemon.address}`)).toMatch(/^1 .*EADDRINUSE/);
@@ -60,7 +80,7 @@ describe('over HTTP', () => {
     expect(await (await ask('/readyz')).json()).toEqual({ ready: true, reasons: [] });
     expect(await (await ask('/v1/topology')).json()).toMatchObject({
       epoch: 1,
-      rf: 1,
+      rf: 2,
       members: [{ name: 'a', number: 1, address: daemon.address, zone: 'default', weight: 1, state: 'in' }],
     });
   });

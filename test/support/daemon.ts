@@ -1,7 +1,7 @@
 /** A real daemon for tests: `henge serve` as a child with a channel, so that it ends when the test run does. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -46,15 +46,6 @@ function withoutHenge(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HENGE_')));
 }
 
-/** Pids are given out again: only what still is a worker is one of ours. */
-function isWorker(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('daemon/worker.js');
-  } catch {
-    return false;
-  }
-}
-
 export class TestDaemon implements AsyncDisposable {
   readonly log: LogLine[] = [];
   readonly ended: Promise<number | string>;
@@ -71,6 +62,8 @@ export class TestDaemon implements AsyncDisposable {
     const child = spawn(process.execPath, [MAIN, 'serve', `--registry=dir:${folder}/registry`, ...usual, ...words], {
       env: withoutHenge(),
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+      // A group of its own: workers outlive a daemon that is killed alone.
+      detached: true,
     });
     const daemon = new TestDaemon(child);
     const isReady = await Promise.race([once(child, 'message').then(() => true), daemon.ended.then(() => false)]);
@@ -112,11 +105,19 @@ export class TestDaemon implements AsyncDisposable {
     this.child.kill(signal);
   }
 
+  /** SIGKILL of the daemon and all its workers. */
+  killAll(): void {
+    try {
+      process.kill(-(this.child.pid ?? 0), 'SIGKILL');
+    } catch (error) {
+      // All ended by themselves.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL');
+    this.killAll();
     await this.ended;
-    // Workers outlive a primary process that was killed.
-    for (const pid of this.workerPids) if (isWorker(pid)) process.kill(pid, 'SIGKILL');
   }
 
   #ready(field: string): unknown {

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const FOLDERS = ['src', 'native', 'bench', 'test', 'scripts'];
+const FOLDERS = ['src', 'native', 'bench', 'demo', 'test', 'scripts'];
 const CODE = ['.ts', '.mjs', '.cjs', '.cc', '.h'];
 
 /** A file that needs more than this holds two ideas. */
@@ -51,7 +51,7 @@ describe('the tree', () => {
     expect(linesWhere((line) => [...line].length > COLUMNS_MAX)).toEqual([]);
   });
 
-  it('opens every file with a comment that says what it is, but for tests and for what a header of its name explains', () => {
+  it('opens every file with what it is, but for tests and what a header of its name explains', () => {
     const paths = new Set(CODE_FILES.map(({ path }) => path));
     const isExplainedElsewhere = (path: string) =>
       path.endsWith('.test.ts') || (path.endsWith('.cc') && paths.has(path.replace(/\.cc$/, '.h')));
@@ -77,11 +77,17 @@ describe('the tree', () => {
     expect(linesWhere((line) => /[ \t]$|\t/.test(line))).toEqual([]);
   });
 
-  it('locks packages by version and hash, and names no registry', () => {
+  it('locks packages by version and hash, for every platform, and names no registry', () => {
     const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
-      packages: Record<string, { integrity?: string; resolved?: string }>;
+      packages: Record<string, { integrity?: string; resolved?: string; optionalDependencies?: object }>;
     };
     const locked = Object.entries(packages).filter(([path]) => path !== '');
+    // npm install leaves out what the machine it runs on cannot use, and npm ci then refuses the file everywhere.
+    const wanted = locked.flatMap(([, { optionalDependencies = {} }]) => Object.keys(optionalDependencies));
+    const names = new Set(
+      locked.map(([path]) => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)),
+    );
+    expect(wanted.filter((name) => !names.has(name))).toEqual([]);
     expect(locked.filter(([, { integrity }]) => integrity === undefined).map(([path]) => path)).toEqual([]);
     expect(locked.filter(([, { resolved }]) => resolved !== undefined).map(([path]) => path)).toEqual([]);
   });

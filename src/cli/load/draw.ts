@@ -1,9 +1,9 @@
 /**
  * Drawing numbers at random, from a seed, by given weights.
  *
- * Weighted drawing is the alias method (A. J. Walker 1977, in M. D. Vose's form of 1991): n columns of equal height, each
- * split between at most two outcomes, so that a draw costs one random number and two array reads however many outcomes
- * there are. The generator is mulberry32: 32 bits of state, plenty for choosing keys, useless for secrets.
+ * Weighted drawing is the alias method (A. J. Walker 1977, in M. D. Vose's form of 1991): n columns of equal height,
+ * each split between at most two outcomes, so that a draw costs one random number and two array reads however many
+ * outcomes there are. The generator is mulberry32: 32 bits of state, plenty for choosing keys, useless for secrets.
  */
 
 /** Gives numbers in [0, 1), always the same ones for the same seed. */
@@ -19,7 +19,9 @@ export function seededRandom(seed: number): Random {
   };
 }
 
-/** Draws an index of `weights` with a probability proportional to its weight. Throws a RangeError when none is above 0. */
+/**
+ * Draws an index of `weights` with a probability proportional to its weight. Throws a RangeError when none is above 0.
+ */
 export function weightedDraw(weights: ArrayLike<number>, random: Random): () => number {
   const length = weights.length;
   let total = 0;

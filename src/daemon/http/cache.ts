@@ -1,6 +1,6 @@
 /**
- * /v1/cache/KEY: one key by HTTP. The key is what stands after the slash, percent-decoded to bytes, so that every key can
- * be written; the body is stored as it is.
+ * /v1/cache/KEY: one key by HTTP. The key is what stands after the slash, percent-decoded to bytes, so that every key
+ * can be written; the body is stored as it is.
  *
  *   GET, HEAD   200 with the value, or 404      PUT ?ttl=90s   204      DELETE   204, or 404
  *

@@ -1,4 +1,6 @@
-/** The addon's door: arguments are checked, errors carry codes, and nothing behind it can be used after it was closed. */
+/**
+ * The addon's door: arguments are checked, errors carry codes, and nothing behind it can be used after it was closed.
+ */
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';

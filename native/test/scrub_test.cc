@@ -1,0 +1,520 @@
+// Damage and the scrub. On a tiny store every byte of what is not keys and values is changed in turn, as if found so after an
+// unclean stop; the scrub must then lose nothing but what is reached through that byte alone, and leave a store that can be
+// worked with. And a scrub killed at any point, however often, comes to what it would have come to.
+#include <sanitizer/asan_interface.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "../store/format.h"
+#include "../store/scrub.h"
+#include "../store/worker.h"
+#include "support/audit.h"
+#include "support/check.h"
+
+namespace {
+
+using namespace henge;
+using protocol::Opcode;
+using protocol::Status;
+
+constexpr uint64_t START_MS = 1'700'000'000'000;
+constexpr uint32_t HANG_SECONDS = 240;  // whoever takes longer hangs, and dies of it
+constexpr uint32_t NOBODY = UINT32_MAX;
+
+std::string valueOf(uint32_t seed, size_t bytes) {
+  check::Random random(seed);
+  std::string value(bytes, 0);
+  for (char& byte : value) byte = static_cast<char>(random.word());
+  return value;
+}
+
+// An entry of the index and what it leads to, as it was before anything was damaged.
+struct Expected {
+  uint32_t segment = 0;
+  KeyPlace place;
+  uint32_t offset = 0;
+  bool isTombstone = false;
+  std::string key;
+  std::string value;
+  uint64_t expiresAt = 0;
+  Version version;
+};
+
+// Which byte, and which entry is reached through it alone.
+struct Target {
+  char* at;
+  uint32_t entry;
+};
+
+class World {
+ public:
+  World(Geometry geometry, uint64_t bytes) {
+    options_.bytes = bytes;
+    options_.nodeName = "a";
+    options_.nodeNumber = 1;
+    options_.replicated = true;
+    options_.valueBytesMax = 2048;
+    options_.manualClock = true;
+    options_.seed = 42;
+    options_.geometry = geometry;
+    Failure failure;
+    memory = Memory::create(options_, &failure);
+    if (memory == nullptr) abort();
+    open();
+  }
+
+  void open() {
+    memory->setClock(START_MS);
+    const std::string states(protocol::SLOTS, 1);
+    memory->install(1, reinterpret_cast<const uint8_t*>(states.data()));
+    Failure failure;
+    worker = Worker::open(*memory, &failure);
+    if (worker == nullptr) abort();
+  }
+
+  Answer run(Opcode opcode, const std::string& key, const std::string& value = "", uint64_t ttlMs = 0) {
+    Operation operation;
+    operation.opcode = opcode;
+    operation.key = key;
+    operation.value = value;
+    operation.ttlMs = ttlMs;
+    worker->prepare(&operation, 1);
+    return worker->execute(operation, out_);
+  }
+
+  View& view() { return memory->view(); }
+  char* base() { return view().base; }
+
+  // Looks at what there is. From here on the store is as after a kill: what the worker gives back is put there again.
+  void abandon() {
+    for (uint32_t i = 0; i < view().geometry.segments; i++) {
+      const Index index(view(), i, 0);
+      for (uint32_t b = 0; b < view().segments[i].pages << view().pageShift; b++) {
+        for (uint32_t e = 0; e < ENTRIES; e++) note(i, index.bucket(b), e);
+      }
+    }
+    keep();
+    worker.reset();
+    restore();
+  }
+
+  // What is there now is what restore() brings back.
+  void keep() { image_.assign(base(), base() + view().bytes); }
+  void restore() {
+    unpoison();
+    memcpy(base(), image_.data(), image_.size());
+  }
+
+  // What nobody has a reason to read after a mere death: logs' tails, and free regions but for the first page, where a damaged
+  // state may make believe that owners stand.
+  void poison() {
+    for (uint32_t region = 0; region < view().regionCount; region++) {
+      const RegionKind kind = RegionState::kind(view().regionStates[region].load());
+      if (kind == RegionKind::INDEX) continue;
+      const RegionMeta& meta = view().regionMetas[region];
+      const uint32_t from = kind == RegionKind::FREE ? view().geometry.pageBytes : meta.head;
+      const uint32_t tableBytes = kind == RegionKind::FREE ? 0 : meta.stamps * static_cast<uint32_t>(sizeof(Stamp));
+      ASAN_POISON_MEMORY_REGION(view().region(region) + from, view().geometry.regionBytes - tableBytes - from);
+    }
+    for (uint32_t i = 0; i < PLACES_MAX; i++) {
+      if (view().places[i].intentTarget.load() == 0) continue;
+      const Record staged(view(), view().places[i].intentStaged.load());
+      ASAN_UNPOISON_MEMORY_REGION(staged.head(), sizeof(RecordHead));
+      ASAN_UNPOISON_MEMORY_REGION(staged.head(), staged.size());
+    }
+  }
+  void unpoison() { ASAN_UNPOISON_MEMORY_REGION(base(), view().bytes); }
+
+  // What is not there as it was, but for the entry reached through the damage. Empty: nothing.
+  std::string problemBut(uint32_t exempt) {
+    for (uint32_t i = 0; i < expected.size(); i++) {
+      if (i == exempt) continue;
+      const std::string problem = problemOf(expected[i]);
+      if (!problem.empty()) return problem + " of " + std::to_string(i);
+    }
+    return audit::problemOf(*memory);
+  }
+
+  uint32_t entryAt(uint32_t offset) const {
+    for (uint32_t i = 0; i < expected.size(); i++) {
+      if (expected[i].offset == offset) return i;
+    }
+    return NOBODY;
+  }
+
+  std::unique_ptr<Memory> memory;
+  std::unique_ptr<Worker> worker;
+  std::vector<Expected> expected;
+
+ private:
+  void note(uint32_t segment, const Bucket* bucket, uint32_t at) {
+    if (bucket->offset[at] == 0) return;
+    const Record record(view(), bucket->offset[at]);
+    Expected entry;
+    entry.segment = segment;
+    entry.place = record.place();
+    entry.offset = record.offset();
+    entry.isTombstone = record.kind() == RecordKind::TOMBSTONE;
+    entry.expiresAt = record.expiresAt();
+    entry.version = record.version();
+    read(record, &entry.key, &entry.value);
+    expected.push_back(entry);
+  }
+
+  static bool read(const Record& record, std::string* key, std::string* value) {
+    key->resize(record.keyBytes());
+    value->resize(record.valueBytes());
+    return record.copy(0, record.keyBytes(), key->data()) && record.copy(record.keyBytes(), record.valueBytes(), value->data());
+  }
+
+  std::string problemOf(const Expected& entry) {
+    const Index index(view(), entry.segment, 0);
+    const Entry found = entry.isTombstone ? index.findTombstone(entry.place.hash, entry.place.slot)
+                                          : index.find(entry.place.hash, entry.place.slot, entry.key);
+    if (!found.exists()) return "loss";
+    const Record record(view(), found.offset());
+    std::string key;
+    std::string value;
+    if (!read(record, &key, &value)) return "broken chain";
+    if (key != entry.key || value != entry.value) return "another value";
+    if (record.version() != entry.version) return "another version";
+    return record.expiresAt() == entry.expiresAt ? "" : "another expiry";
+  }
+
+  MemoryOptions options_;
+  char out_[2048];
+  std::string image_;
+};
+
+// Four segments of four slots, regions of a kilobyte, two buckets to a page, values cut at 64 bytes: one of everything.
+class TinyWorld : public World {
+ public:
+  TinyWorld() : World(Geometry{4, 4, 1024, 128}, 192 << 10) {
+    for (uint32_t i = 0; i < 60; i++) {
+      const std::string key = (i % 2 == 0 ? "{one}" : "k") + std::to_string(i);
+      run(Opcode::SET, key, valueOf(i, 4 + i % 37), i % 3 == 0 ? 3'600'000 : 0);
+    }
+    for (uint32_t i = 0; i < 6; i++) run(Opcode::SET, "large" + std::to_string(i), valueOf(i, 100 + i * 70), i % 2 * 3'600'000);
+    run(Opcode::SET, std::string(300, 'K'), valueOf(7, 30));
+    for (uint32_t i = 0; i < 60; i += 7) run(Opcode::DELETE, "k" + std::to_string(i));
+    growSegment();
+    interruptOverwrite();
+    abandon();
+    middle = entryAt(view().places[worker_].intentTarget.load());
+    // Its content is to be that of the staged record.
+    expected[middle].value = valueOf(1001, 24);
+    expected[middle].version = interrupted_;
+  }
+
+  // Metadata by kind; each test of a kind takes one of these.
+  std::vector<Target> header() const {
+    std::vector<Target> all;
+    add(&all, view_->base + offsetof(Header, clean), sizeof(Header) - offsetof(Header, clean) > 256 ? 256 : 0, NOBODY);
+    return all;
+  }
+  std::vector<Target> places() const {
+    std::vector<Target> all;
+    add(&all, view_->places, sizeof(Place) * PLACES_MAX, middle);
+    return all;
+  }
+  std::vector<Target> tables() const {
+    std::vector<Target> all;
+    add(&all, view_->slots, sizeof(Slot) * view_->slotCount(), NOBODY);
+    add(&all, view_->segments, sizeof(Segment) * view_->geometry.segments, NOBODY);
+    add(&all, view_->roots, 4u * view_->rootsPerSegment * view_->geometry.segments, NOBODY);
+    add(&all, view_->regionStates, 8u * view_->regionCount, NOBODY);
+    add(&all, view_->regionMetas, sizeof(RegionMeta) * view_->regionCount, NOBODY);
+    return all;
+  }
+  std::vector<Target> ghosts() const {
+    std::vector<Target> all;
+    add(&all, view_->ghosts, static_cast<size_t>(view_->versionGhosts - view_->ghosts), NOBODY);
+    add(&all, view_->versionGhosts, VersionGhosts::bytesFor(view_->versionGhostSets) * view_->geometry.segments, NOBODY);
+    return all;
+  }
+  std::vector<Target> regionHeads() const {
+    std::vector<Target> all;
+    for (uint32_t region = 0; region < view_->regionCount; region++) {
+      const bool isIndex = RegionState::kind(view_->regionStates[region].load()) == RegionKind::INDEX;
+      add(&all, view_->region(region), isIndex ? view_->geometry.pageBytes : REGION_HEAD_BYTES, NOBODY);
+    }
+    return all;
+  }
+  std::vector<Target> pages() const {
+    std::vector<Target> all;
+    for (uint32_t i = 0; i < view_->geometry.segments; i++) {
+      const Index index(*view_, i, 0);
+      for (uint32_t b = 0; b < view_->segments[i].pages << view_->pageShift; b++) {
+        Bucket* bucket = index.bucket(b);
+        for (uint32_t e = 0; e < ENTRIES; e++) {
+          add(&all, &bucket->tag[e], sizeof bucket->tag[e], NOBODY);
+          add(&all, &bucket->offset[e], sizeof bucket->offset[e], bucket->offset[e] == 0 ? NOBODY : entryAt(bucket->offset[e]));
+        }
+        add(&all, &bucket->strides, sizeof bucket->strides, NOBODY);
+      }
+      for (uint32_t root = 0; root < view_->rootsPerSegment; root++) {
+        const uint32_t directory = view_->rootsOf(i)[root];
+        if (directory != 0) add(&all, view_->at(directory), view_->geometry.pageBytes, NOBODY);
+      }
+    }
+    return all;
+  }
+  std::vector<Target> recordHeads() const {
+    std::vector<Target> all;
+    for (uint32_t i = 0; i < expected.size(); i++) {
+      const Record record(*view_, expected[i].offset);
+      add(&all, record.head(), record.payloadAt(), i);
+      uint32_t fragment = record.isBig() ? record.big().firstFragment : 0;
+      for (; fragment != 0; fragment = fragmentAt(*view_, fragment)->next) add(&all, fragmentAt(*view_, fragment), sizeof(FragmentHead), i);
+    }
+    add(&all, view_->at(view_->places[worker_].intentStaged.load()), sizeof(RecordHead), middle);
+    return all;
+  }
+
+  uint32_t middle = NOBODY;
+
+ private:
+  static void add(std::vector<Target>* all, void* from, size_t bytes, uint32_t entry) {
+    for (size_t i = 0; i < bytes; i++) all->push_back(Target{static_cast<char*>(from) + i, entry});
+  }
+
+  // One segment gets more pages than it names directly, and is left in the middle of growing.
+  void growSegment() {
+    Operation probe;
+    probe.key = "{one}";
+    worker->prepare(&probe, 1);
+    view_ = &view();
+    const uint32_t number = view_->segmentOf(probe.slot);
+    Index index(*view_, number, 0);
+    Segment& segment = view_->segments[number];
+    while (segment.pages < DIRECT_PAGES + 4) index.addPage();
+    index.setSize((segment.pages - 2) << view_->pageShift);
+    Scrub(*view_, 0).segment(number, 0);
+    segment.bucketsOld = segment.frontier = segment.buckets;
+    segment.buckets = segment.pages << view_->pageShift;
+    for (uint32_t i = 0; i < 5; i++) index.growStep();
+  }
+
+  // The worker dies between marking a record and finishing it.
+  void interruptOverwrite() {
+    worker_ = worker->id();
+    run(Opcode::SET, "middle", valueOf(1000, 24));
+    interrupted_ = run(Opcode::SET, "middle", valueOf(1001, 24)).version;
+    Place& place = view_->places[worker_];
+    Operation probe;
+    probe.key = "middle";
+    worker->prepare(&probe, 1);
+    const uint32_t number = view_->segmentOf(probe.slot);
+    const uint32_t offset = Index(*view_, number, 0).find(probe.hash, probe.slot, "middle").offset();
+    const Record record(*view_, offset);
+    memcpy(record.valueAt() + 8, valueOf(1000, 24).data() + 8, 16);
+    record.head()->word |= Word::UPDATING;
+    place.intentTarget.store(offset);
+    view_->segments[number].lock.store(lockWord(worker_, place.incarnation.load()));
+  }
+
+  View* view_ = nullptr;
+  uint32_t worker_ = 0;
+  Version interrupted_;
+};
+
+// The store still works, its evictor and its growing index included.
+bool canBeWorkedWith(World* world, uint32_t seed) {
+  world->open();
+  check::Random random(seed);
+  for (uint32_t i = 0; i < 300; i++) {
+    const std::string key = "new" + std::to_string(random.below(200));
+    const std::string value = valueOf(i, random.below(random.below(8) == 0 ? 900 : 60));
+    const Status status = world->run(Opcode::SET, key, value).status;
+    if (status == Status::OK && world->run(Opcode::GET, key).valueBytes != value.size()) return false;
+    if (i % 50 == 0) world->worker->tick();
+  }
+  world->worker.reset();
+  return audit::problemOf(*world->memory).empty();
+}
+
+void damageEach(const std::vector<Target>& targets, TinyWorld* world, bool isPoisoned) {
+  alarm(HANG_SECONDS);
+  check::Random random;
+  uint32_t damages = 0;
+  for (const Target& target : targets) {
+    const auto before = static_cast<uint8_t>(*target.at);
+    const uint8_t values[] = {0, 0xff, static_cast<uint8_t>(before ^ 1u << random.below(8))};
+    for (const uint8_t value : values) {
+      if (value == before) continue;
+      world->restore();
+      if (isPoisoned) world->poison();
+      *target.at = static_cast<char>(value);
+      const bool isStore = Scrub(world->view(), 0).everything();
+      world->unpoison();
+      const std::string problem = isStore ? world->problemBut(target.entry) : "no store any more";
+      if (!problem.empty()) {
+        printf("byte %td from %u to %u: %s\n", target.at - world->base(), before, value, problem.c_str());
+        CHECK(problem.empty());
+      }
+      if (++damages % 64 == 0) CHECK(canBeWorkedWith(world, damages));
+    }
+  }
+  world->restore();
+  printf("  %u damages\n", damages);
+}
+
+TEST("a scrub after a death finishes what was under way and loses nothing") {
+  TinyWorld world;
+  CHECK(world.expected.size() > 60);
+  world.poison();
+  CHECK(Scrub(world.view(), 0).everything());
+  world.unpoison();
+  CHECK(world.problemBut(NOBODY) == "");
+  CHECK(canBeWorkedWith(&world, 1));
+}
+
+TEST("one of the header's copies is enough") {
+  TinyWorld world;
+  Constants whole;
+  CHECK(readConstants(world.base(), world.view().bytes, &whole));
+  for (uint32_t at = 0; at < 2 * sizeof(Header); at++) {
+    if (at % sizeof(Header) >= sizeof(Constants) + sizeof(uint64_t)) continue;
+    world.base()[at] = static_cast<char>(~world.base()[at]);
+    Constants read;
+    CHECK(readConstants(world.base(), world.view().bytes, &read) && memcmp(&read, &whole, sizeof read) == 0);
+    world.base()[at] = static_cast<char>(~world.base()[at]);
+  }
+}
+
+TEST("damage to the header's words loses nothing") {
+  TinyWorld world;
+  damageEach(world.header(), &world, true);
+}
+
+TEST("damage to the places loses at most what was under way") {
+  TinyWorld world;
+  damageEach(world.places(), &world, false);
+}
+
+TEST("damage to slots, segments, roots, region states and metas loses nothing") {
+  TinyWorld world;
+  damageEach(world.tables(), &world, true);
+}
+
+TEST("damage to ghosts loses nothing") {
+  TinyWorld world;
+  damageEach(world.ghosts(), &world, true);
+}
+
+TEST("damage to region heads and page owners loses nothing") {
+  TinyWorld world;
+  damageEach(world.regionHeads(), &world, true);
+}
+
+TEST("damage to an index page loses at most the entry damaged") {
+  TinyWorld world;
+  damageEach(world.pages(), &world, false);
+}
+
+TEST("damage to a record's head loses at most its item") {
+  TinyWorld world;
+  damageEach(world.recordHeads(), &world, false);
+}
+
+TEST("much damage anywhere loses what it may but never more than the store") {
+  alarm(HANG_SECONDS);
+  TinyWorld world;
+  check::Random random;
+  for (uint32_t round = 0; round < 3000; round++) {
+    world.restore();
+    const uint32_t damages = 1 + random.below(round % 3 == 0 ? 400 : 20);
+    for (uint32_t i = 0; i < damages; i++) {
+      const auto at = static_cast<uint32_t>(offsetof(Header, clean)) + random.below(static_cast<uint32_t>(world.view().bytes - offsetof(Header, clean)));
+      world.base()[at] = static_cast<char>(random.word());
+    }
+    if (!Scrub(world.view(), 0).everything()) continue;
+    CHECK(audit::problemOf(*world.memory) == "");
+    if (round % 8 == 0) CHECK(canBeWorkedWith(&world, round));
+  }
+  world.restore();
+}
+
+// Large enough that a scrub takes a while, and damaged so that it has much to do.
+class DamagedWorld : public World {
+ public:
+  DamagedWorld() : World(Geometry{4, 4, 16 * 1024, 512}, 2 << 20) {
+    for (uint32_t i = 0; i < 3000; i++) run(Opcode::SET, (i % 4 == 0 ? "{one}" : "k") + std::to_string(i), valueOf(i, 8 + i % 60));
+    for (uint32_t i = 0; i < 20; i++) run(Opcode::SET, "large" + std::to_string(i), valueOf(i, 2048));
+    for (uint32_t i = 0; i < 3000; i += 11) run(Opcode::DELETE, (i % 4 == 0 ? "{one}" : "k") + std::to_string(i));
+    abandon();
+    // What stands a second time elsewhere has to do.
+    for (uint32_t i = 0; i < view().geometry.segments; i++) {
+      Segment& segment = view().segments[i];
+      const Index index(view(), i, 0);
+      for (uint32_t b = 0; b < segment.pages << view().pageShift; b++) {
+        index.bucket(b)->strides = 0;
+        twin(index, b);
+      }
+      memset(segment.direct, 0, i % 2 == 0 ? sizeof segment.direct : 0);
+      segment.buckets = segment.bucketsOld = segment.frontier = 0;
+      segment.lock.store(lockWord(3, 77));
+    }
+    for (uint32_t region = 0; region < view().regionCount; region++) view().regionStates[region].store(region % 5);
+    view().header->pageCursor.store(UINT64_MAX);
+    keep();
+  }
+
+ private:
+  // An entry stands twice, as when its mover died.
+  static void twin(const Index& index, uint32_t number) {
+    Bucket* from = index.bucket(number);
+    Bucket* to = index.bucket(number == 0 ? 0 : number - 1);
+    for (uint32_t at = 0; at < ENTRIES; at++) {
+      if (to->offset[at] != 0 || from->offset[0] == 0 || from == to) continue;
+      to->tag[at] = from->tag[0];
+      to->offset[at] = from->offset[0];
+      return;
+    }
+  }
+};
+
+uint64_t microseconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
+TEST("a scrub killed at any point and run again loses nothing") {
+  alarm(HANG_SECONDS);
+  DamagedWorld world;
+  check::Random random;
+  const uint64_t startUs = microseconds();
+  CHECK(Scrub(world.view(), 0).everything());
+  const auto durationUs = static_cast<uint32_t>(microseconds() - startUs);
+  CHECK(world.problemBut(NOBODY) == "");
+  uint32_t killed = 0;
+  for (uint32_t round = 0; round < 60; round++) {
+    world.restore();
+    for (uint32_t kills = round % 4; kills < 4; kills++) {
+      const pid_t child = fork();
+      if (child == 0) _exit(Scrub(world.view(), 0).everything() ? 0 : 1);
+      usleep(random.below(durationUs + 1000));
+      kill(child, SIGKILL);
+      int status = 0;
+      waitpid(child, &status, 0);
+      killed += WIFSIGNALED(status);
+    }
+    CHECK(Scrub(world.view(), 0).everything());
+    CHECK(world.problemBut(NOBODY) == "");
+    if (round % 8 == 0) CHECK(canBeWorkedWith(&world, round));
+  }
+  printf("  %u of 150 scrubs killed, each of some %u us\n", killed, durationUs);
+  CHECK(killed > 0);
+}
+
+}  // namespace
+
+TEST_MAIN
