@@ -11,6 +11,7 @@ export {
   RF_MAX,
   RowRole,
   type RowTable,
+  ranksNeeded,
   rowWidth,
 } from './overlay.js';
 export { type MemberMovement, type MovementPlan, planMovement } from './plan.js';
