@@ -139,6 +139,7 @@ export class WorkerCore {
   /** Answers to our requests have come. */
   onAnswers(): void {
     this.#calls.takeAnswers();
+    if (this.#catchUp.isDue && this.#isAtWork()) this.#catchUp.tick(this.#survey());
     this.#settle();
   }
 
