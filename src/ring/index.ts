@@ -11,6 +11,7 @@ export {
   RF_MAX,
   RowRole,
   type RowTable,
+  ranksNeeded,
 } from './overlay.js';
 export { type MemberMovement, type MovementPlan, planMovement } from './plan.js';
 export { type RingMember, WEIGHT_MAX } from './points.js';

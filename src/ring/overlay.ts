@@ -14,7 +14,7 @@
 
 import type { RingMember } from './points.js';
 import { SLOTS } from './slot.js';
-import { buildSlotTable, NO_NODE } from './table.js';
+import { buildSlotTable, NO_NODE, type SlotTable } from './table.js';
 
 /** What an entry of a row is; the numbers are those of the native store. */
 export const RowRole = {
@@ -55,49 +55,65 @@ export interface RowTable {
 /**
  * The rows of an epoch. Names in the overlay that are no members are ignored.
  * @param slots how many slots the circle is cut into; fewer only for small worlds in tests
+ * @param known a slot table of these members that is there already; used if it has ranks enough
  */
 export function buildRows(
   members: readonly RingMember[],
   rf: number,
   overlay: Overlay,
   slots: number = SLOTS,
+  known?: SlotTable,
 ): RowTable {
-  const struckNames = new Set([...overlay.away, ...overlay.returning]);
-  const struckCount = members.reduce((count, { name }) => count + Number(struckNames.has(name)), 0);
+  const ranks = ranksNeeded(members, rf, overlay);
   // Ranks are filled one after the other, so the first RF are the same whatever the number of copies asked for.
-  const table = buildSlotTable(members, rf + struckCount, { slots });
+  const table = known !== undefined && known.rf >= ranks ? known : buildSlotTable(members, ranks, { slots });
+  const struckRoles = table.members.map((name): RowRole | undefined => {
+    if (overlay.returning.includes(name)) return RowRole.RETURNING;
+    return overlay.away.includes(name) ? RowRole.AWAY : undefined;
+  });
   const width = rowWidth(rf);
   const rows = new Uint16Array(slots * width).fill(NO_NODE);
   const roles = new Uint8Array(slots * width);
-  const returning = new Set(overlay.returning);
-  const isReturning = table.members.map((name) => returning.has(name));
-  const isStruck = table.members.map((name) => struckNames.has(name));
   for (let slot = 0; slot < slots; slot++) {
-    const full = table.rows.subarray(slot * table.rf, (slot + 1) * table.rf).filter((member) => member !== NO_NODE);
-    const base = full.subarray(0, rf);
-    const struck = base.filter((member) => isStruck[member]);
-    const standIns = full.subarray(rf).filter((member) => !isStruck[member]);
+    const from = slot * table.rf;
     let at = slot * width;
-    const append = (entries: Uint16Array, role: RowRole): void => {
-      rows.set(entries, at);
-      roles.fill(role, at, at + entries.length);
-      at += entries.length;
+    // Members of the ranks from `first` to `end` that have this role, or none; at most `most` of them; returns how many.
+    const append = (
+      first: number,
+      end: number,
+      struckRole: RowRole | undefined,
+      role: RowRole,
+      most: number,
+    ): number => {
+      let count = 0;
+      for (let rank = first; rank < end && count < most; rank++) {
+        const member = table.rows[from + rank] as number;
+        if (member === NO_NODE) break;
+        if (struckRoles[member] !== struckRole) continue;
+        rows[at] = member;
+        roles[at++] = role;
+        count++;
+      }
+      return count;
     };
-    append(
-      base.filter((member) => !isStruck[member]),
-      RowRole.MEMBER,
-    );
-    append(standIns.subarray(0, struck.length), RowRole.STAND_IN);
-    append(
-      struck.filter((member) => isReturning[member]),
-      RowRole.RETURNING,
-    );
-    append(
-      struck.filter((member) => !isReturning[member]),
-      RowRole.AWAY,
-    );
+    const here = append(0, rf, undefined, RowRole.MEMBER, rf);
+    append(rf, ranks, undefined, RowRole.STAND_IN, baseLength(table, from, rf) - here);
+    append(0, rf, RowRole.RETURNING, RowRole.RETURNING, rf);
+    append(0, rf, RowRole.AWAY, RowRole.AWAY, rf);
   }
   return { rf, width, members: table.members, rows, roles };
+}
+
+/** Ranks of a slot table that the rows of an epoch are made from: a stand-in is looked for behind all who are struck out. */
+export function ranksNeeded(members: readonly RingMember[], rf: number, { away, returning }: Overlay): number {
+  const struck = new Set([...away, ...returning]);
+  return rf + members.reduce((count, { name }) => count + Number(struck.has(name)), 0);
+}
+
+function baseLength({ rows }: SlotTable, from: number, rf: number): number {
+  let length = 0;
+  while (length < rf && rows[from + length] !== NO_NODE) length++;
+  return length;
 }
 
 /** Index of the member that leads a slot, NO_NODE when nobody does: all its members are away. One array read, mostly. */

@@ -63,6 +63,7 @@ export class CatchUp {
   readonly #parted = new Map<number, SlotBits>();
   #leg: Leg | undefined;
   #lastServed = 0;
+  #hasEnded = false;
 
   constructor(parts: CatchUpParts) {
     this.#env = parts.env;
@@ -101,7 +102,13 @@ export class CatchUp {
     }
   }
 
+  /** A leg has ended, and there may be another one. */
+  get isDue(): boolean {
+    return this.#hasEnded;
+  }
+
   tick(survey: Survey): void {
+    this.#hasEnded = false;
     this.#leg?.stream.pump();
     for (const number of this.#parts.peers.linked) this.#declareComplete(survey, number);
     for (let legs = 0; this.#leg === undefined && legs < EMPTY_LEGS_MAX; legs++) if (!this.#beginLeg(survey)) break;
@@ -193,6 +200,7 @@ export class CatchUp {
 
   #onEnd(leg: Leg, end: StreamEnd): void {
     this.#leg = undefined;
+    this.#hasEnded = end.kind === 'done';
     const { items, bytes } = leg.stream;
     if (end.kind === 'done') {
       this.#declare(leg.layout, leg.number, leg.slots);

@@ -14,6 +14,7 @@
 import { Opcode, responseFrame, Status } from '../../protocol/index.js';
 import { type ControlFrame, SlotFlag, SlotState } from '../../store/index.js';
 import type { TopologyMember, TopologyView } from '../records.js';
+import { SlotTables } from '../rows.js';
 import { Calls } from './calls.js';
 import { CatchUp } from './catch-up.js';
 import { Digests } from './digests.js';
@@ -33,6 +34,8 @@ import { TopologyNews } from './topology-news.js';
 
 const STEWARD_SETTLE_MS = 200;
 const REPORT_MS = 500;
+/** How long a worker leaves it to the steward to put an epoch in place: one thread's work instead of every thread's. */
+const INSTALL_DELAY_MS = 300;
 
 export class WorkerCore {
   readonly #env: WorkerEnv;
@@ -47,11 +50,13 @@ export class WorkerCore {
   readonly #catchUp: CatchUp;
   readonly #drops: Drops;
   readonly #history: History;
+  readonly #tables: SlotTables;
   #view: TopologyView | undefined;
   /** Of `#view`, once it was needed. */
   #layout: Layout | undefined;
   #stewardSinceMs: number | undefined;
   #reportAtMs = 0;
+  #installAtMs = Number.POSITIVE_INFINITY;
   #reported = '';
 
   constructor(env: WorkerEnv) {
@@ -79,6 +84,7 @@ export class WorkerCore {
     });
     this.#drops = new Drops(env);
     this.#history = new History(env.slots);
+    this.#tables = new SlotTables(env.slots);
   }
 
   /** The newest topology in use here; undefined before the first adopt(). */
@@ -133,6 +139,7 @@ export class WorkerCore {
   /** Answers to our requests have come. */
   onAnswers(): void {
     this.#calls.takeAnswers();
+    if (this.#catchUp.isDue && this.#isAtWork()) this.#catchUp.tick(this.#survey());
     this.#settle();
   }
 
@@ -144,6 +151,7 @@ export class WorkerCore {
 
   /** Every 100 ms or so. */
   tick(): void {
+    if (this.#env.monoMs() >= this.#installAtMs) this.#install();
     // Another worker, or the primary process, may have put a newer epoch in place without a word to this one.
     this.#topologies.heard(this.#env.installedEpoch());
     this.#topologies.tick();
@@ -158,20 +166,31 @@ export class WorkerCore {
 
   #enter(view: TopologyView): void {
     const before = this.#layout;
-    const isSteward = this.#stewardSinceMs !== undefined;
-    const mustInstall = this.#env.installedEpoch() < view.epoch;
-    this.#layout = (isSteward && view.rf > 1) || mustInstall ? new Layout(view, this.#env.slots) : undefined;
+    const isSteward = this.#env.native.isSteward();
+    this.#view = view;
+    this.#layout = isSteward && view.rf > 1 ? new Layout(view, this.#env.slots, this.#tables) : undefined;
     if (before !== undefined && this.#layout !== undefined) this.#history.advance(before, this.#layout);
     else this.#history.forget();
     this.#takeOvers.reset();
     this.#digests.reset();
     // Before the epoch is in place, so that what could not be sent is noted with what it belongs to.
     this.#catchUp.reset();
-    if (mustInstall && this.#layout !== undefined) this.#env.native.install(this.#layout.installation);
-    this.#env.log('epoch', { epoch: view.epoch, isInstaller: mustInstall });
+    if (isSteward) this.#install();
+    else this.#installAtMs = this.#env.monoMs() + INSTALL_DELAY_MS;
     // Take-overs do not wait for the next tick: somebody's writes are waiting for them.
-    this.#view = view;
     if (view.rf > 1 && this.#isAtWork()) this.#considerTakeOvers(this.#survey());
+  }
+
+  /** Puts the epoch in place, unless somebody did so already. */
+  #install(): void {
+    this.#installAtMs = Number.POSITIVE_INFINITY;
+    const view = this.#view as TopologyView;
+    const mustInstall = this.#env.installedEpoch() < view.epoch;
+    if (mustInstall) {
+      const layout = this.#layout ?? new Layout(view, this.#env.slots, this.#tables);
+      this.#env.native.install(layout.installation);
+    }
+    this.#env.log('epoch', { epoch: view.epoch, isInstaller: mustInstall });
   }
 
   #learn(view: TopologyView): void {
@@ -235,7 +254,7 @@ export class WorkerCore {
   }
 
   #survey(): Survey {
-    this.#layout ??= new Layout(this.#view as TopologyView, this.#env.slots);
+    this.#layout ??= new Layout(this.#view as TopologyView, this.#env.slots, this.#tables);
     return takeSurvey(this.#env, this.#layout);
   }
 

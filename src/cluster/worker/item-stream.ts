@@ -3,8 +3,10 @@
  *
  * A walk, segment by segment, collects what was written at or after a given moment and packs it into batches of 32 to
  * 64 KiB, whatever the size of the segments. Four batches are under way at a time, so the link is busy and neither side
- * holds more than a quarter of a megabyte for it. Items are applied by version, so sending one twice does no harm. The walk
- * yields after some hundred steps, since foreground requests are served by the same thread.
+ * holds more than a quarter of a megabyte for it. Items are applied by version, so sending one twice does no harm.
+ *
+ * The walk yields after some milliseconds, since foreground requests are served by the same thread. Where it has found
+ * nothing by then an empty batch goes out, whose answer has it go on: so it never runs faster than the two nodes can.
  */
 import { Status } from '../../protocol/index.js';
 import type { LinkAnswer, SlotBits } from '../../store/index.js';
@@ -15,8 +17,10 @@ import { segmentMask } from './slot-bits.js';
 
 const BATCH_BYTES = 64 * 1024;
 const WINDOW_BATCHES = 4;
-/** Steps of the walk in one go: an empty segment takes a microsecond or two, a full batch some hundred. */
-const STEPS_MAX = 256;
+/** Of the walk in one go: what a request may have to wait for it. */
+const GO_MS_MAX = 4;
+/** Where time stands still in between, as it does in the simulator. */
+const STEPS_MAX = 1_000;
 /** A receiver answers BUSY while a lock is held or its memory is short: a tenth of a second later it may not. */
 const BUSY_ANSWERS_MAX = 50;
 
@@ -69,12 +73,15 @@ export class ItemStream {
 
   /** Goes on as far as the window lets it. Called to begin, and then from time to time: an empty stretch has no answers. */
   pump(): void {
-    for (let steps = 0; !this.#isEnded && this.#underWay < WINDOW_BATCHES && steps < STEPS_MAX; steps++) {
+    const untilMs = this.#env.monoMs() + GO_MS_MAX;
+    const mayGoOn = (steps: number): boolean => steps < STEPS_MAX && this.#env.monoMs() <= untilMs;
+    for (let steps = 0; !this.#isEnded && this.#underWay < WINDOW_BATCHES && mayGoOn(steps); steps++) {
       const waiting = this.#busy.pop();
       if (waiting !== undefined) this.#send(waiting);
       else if (this.#isWalked()) break;
       else this.#step();
     }
+    if (!this.#isEnded && !this.#isWalked() && this.#underWay === 0) this.#sendCollected();
     if (this.#isWalked() && this.#collectedBytes > 0 && this.#underWay < WINDOW_BATCHES) this.#sendCollected();
     if (this.#isWalked() && this.#collectedBytes + this.#underWay + this.#busy.length === 0)
       this.#end({ kind: 'done' });
@@ -89,22 +96,19 @@ export class ItemStream {
     return this.#segment * this.#env.slotsPerSegment >= this.#env.slots;
   }
 
+  /** Collects once. */
   #step(): void {
-    const portion = this.#options.portions[this.#portion];
-    if (portion === undefined) {
-      this.#portion = 0;
-      this.#segment++;
-      return;
-    }
-    const mask = segmentMask(portion.slots, this.#segment, this.#env.slotsPerSegment);
-    if (mask === 0) {
-      this.#portion++;
+    const { portions } = this.#options;
+    const portion = portions[this.#portion];
+    const mask = portion === undefined ? 0 : segmentMask(portion.slots, this.#segment, this.#env.slotsPerSegment);
+    if (portion === undefined || mask === 0) {
+      this.#nextPortion();
       return;
     }
     const room = BATCH_BYTES - this.#collectedBytes;
     const collected = this.#env.native.collect(this.#segment, mask, this.#cursor, portion.sinceMs, room);
     this.#cursor = collected.next;
-    if (collected.next === 0) this.#portion++;
+    if (collected.next === 0) this.#nextPortion();
     this.items += collected.items;
     if (collected.bytes.length === 0) return;
     // One item may be larger than all the room: then it travels alone, for a frame has a limit too.
@@ -112,6 +116,13 @@ export class ItemStream {
     this.#collected.push(collected.bytes);
     this.#collectedBytes += collected.bytes.length;
     if (this.#collectedBytes >= BATCH_BYTES / 2) this.#sendCollected();
+  }
+
+  #nextPortion(): void {
+    this.#portion++;
+    if (this.#portion < this.#options.portions.length) return;
+    this.#portion = 0;
+    this.#segment++;
   }
 
   #sendCollected(): void {

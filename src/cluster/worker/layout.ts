@@ -1,25 +1,29 @@
 /**
  * An epoch as a worker's core looks at it: who leads each slot, who is in its row and as what.
  *
- * Building the rows takes a tenth of a second of a busy core, so a worker does it only when it must put an epoch in place
- * itself, or does the node's background work.
+ * Building it takes tens of milliseconds of the thread that serves requests, so a worker does it only when it must put an
+ * epoch in place itself, or does the node's background work.
  */
-import { buildSlotTable, NO_NODE, RowRole } from '../../ring/index.js';
+import { NO_NODE, RowRole, type SlotTable } from '../../ring/index.js';
 import { type Installation, ROW_MAX } from '../../store/index.js';
 import type { TopologyView } from '../records.js';
-import { installationOf } from '../rows.js';
+import { installationOf, type SlotTables } from '../rows.js';
 
 export class Layout {
   readonly view: TopologyView;
   readonly slots: number;
   readonly installation: Installation;
-  #baseRows: Uint16Array | undefined;
+  readonly #table: SlotTable;
+  /** Numbers of the table's members. */
+  readonly #numbers: readonly number[];
 
-  constructor(view: TopologyView, slots: number) {
+  constructor(view: TopologyView, slots: number, tables: SlotTables) {
     this.view = view;
     this.slots = slots;
+    this.#table = tables.of(view);
+    this.#numbers = this.#table.members.map((name) => view.members.find((member) => member.name === name)?.number ?? 0);
     // With one copy of everything there is nobody to ask: whoever leads may.
-    this.installation = installationOf(view, view.rf === 1, slots);
+    this.installation = installationOf(view, view.rf === 1, slots, this.#table);
   }
 
   get epoch(): number {
@@ -58,9 +62,13 @@ export class Layout {
 
   /** Numbers of the base row: who would hold the slot if nobody were away. */
   baseRow(slot: number): readonly number[] {
-    const { rf } = this.view;
-    this.#baseRows ??= baseRowsOf(this.view, this.slots);
-    return [...this.#baseRows.subarray(slot * rf, (slot + 1) * rf)].filter((number) => number !== 0);
+    const row: number[] = [];
+    const from = slot * this.#table.rf;
+    for (let rank = 0; rank < this.view.rf; rank++) {
+      const member = this.#table.rows[from + rank] as number;
+      if (member !== NO_NODE) row.push(this.#numbers[member] as number);
+    }
+    return row;
   }
 
   /** Whether `peer` would lead the slot if it were in sync: it may have been written to before `leader` was. */
@@ -69,10 +77,4 @@ export class Layout {
     const [peerAt, leaderAt] = [base.indexOf(peer), base.indexOf(leader)];
     return peerAt !== -1 && (leaderAt === -1 || peerAt < leaderAt);
   }
-}
-
-function baseRowsOf({ members, rf }: TopologyView, slots: number): Uint16Array {
-  const table = buildSlotTable(members, rf, { slots });
-  const numbers = table.members.map((name) => members.find((member) => member.name === name)?.number ?? 0);
-  return table.rows.map((member) => (member === NO_NODE ? 0 : (numbers[member] as number)));
 }

@@ -135,10 +135,11 @@ export class TakeOvers {
       isEverybody: new Uint8Array(count),
     };
     const asks = new Map<string, Ask>();
+    const here = new Set(layout.view.members.filter(({ state }) => state !== 'away').map(({ number }) => number));
     for (const slot of slotsOf(slots)) {
       const rowBefore = history.rowBefore(slot);
       const isSelfInSync = ((flags[slot] as number) & SlotFlag.DETACHED) !== 0;
-      const others = this.#whomToAsk(layout, slot, rowBefore);
+      const others = this.#whomToAsk(layout, slot, rowBefore, here);
       const couldAcknowledge = rowBefore.length || Math.max(layout.view.rf, layout.presentIn(slot).length);
       run.wanted[slot] = Math.max(1, couldAcknowledge - layout.quorum + 1);
       run.inSync[slot] = Number(isSelfInSync);
@@ -155,11 +156,10 @@ export class TakeOvers {
   }
 
   /** Everybody here who is, or was, in the slot's row. */
-  #whomToAsk(layout: Layout, slot: number, rowBefore: readonly number[]): number[] {
-    const isHere = (number: number): boolean =>
-      layout.view.members.some((member) => member.number === number && member.state !== 'away');
-    const others = [...layout.presentIn(slot), ...rowBefore].filter((number) => number !== this.#env.self.number);
-    return [...new Set(others)].filter(isHere);
+  #whomToAsk(layout: Layout, slot: number, rowBefore: readonly number[], here: ReadonlySet<number>): number[] {
+    const others = new Set([...layout.presentIn(slot), ...rowBefore]);
+    others.delete(this.#env.self.number);
+    return [...others].filter((number) => here.has(number));
   }
 
   #planned(asks: Map<string, Ask>, number: number, sinceMs: number): Ask {
