@@ -37,6 +37,7 @@ inline bool isEmpty(const std::string& bits) { return bits == std::string(bits.s
 struct Frame {
   std::string extras, key, value;
   uint8_t encoding = 0;
+  uint32_t tag = 0;  // of the test's own
 };
 
 class Node {
@@ -133,14 +134,22 @@ class Link {
  public:
   Link(Node& from, Worker& worker, Node& to) : from_(from), worker_(worker), to_(to), handle_(worker.openLink(to.number)) {}
   int handle() const { return handle_; }
+  Node& from() { return from_; }
   Node& to() { return to_; }
   Worker& worker() { return worker_; }
   size_t waiting() const { return frames_.size(); }
 
-  void send(const Written& written) {
+  void send(const Written& written, uint32_t tag = 0) {
     char extras[REPLICATE_EXTRAS_MAX];
     const size_t bytes = encodeReplicateExtras(extras, written);
-    frames_.push_back({std::string(extras, bytes), std::string(written.key), std::string(written.value), written.encoding});
+    frames_.push_back({std::string(extras, bytes), std::string(written.key), std::string(written.value), written.encoding, tag});
+  }
+  uint32_t oldestTag() const { return frames_.front().tag; }
+  uint32_t oldestEpoch() const {
+    ReplicateExtras head;
+    Item item;
+    CHECK(decodeReplicateExtras(frames_.front().extras, &head, &item));
+    return head.epoch;
   }
   // Delivers the oldest frame, and its answer if the link stands.
   Applied deliver() {
@@ -166,8 +175,13 @@ class Link {
   // The connection broke; what was under way may or may not have arrived.
   void lose() {
     frames_.clear();
-    worker_.closeLink(handle_);
+    if (handle_ >= 0) worker_.closeLink(handle_);
     handle_ = -1;
+    to_.worker().detach(from_.number);
+  }
+  // Its worker is about to be killed.
+  void abandon() {
+    frames_.clear();
     to_.worker().detach(from_.number);
   }
   void reopen() { handle_ = worker_.openLink(to_.number); }
