@@ -30,6 +30,15 @@ Row rowOf(const Installation& installation, uint16_t slot) {
   return row;
 }
 
+// Its holder is dead, or was, and somebody has given its place back.
+bool isForsaken(const View& view, uint32_t word) {
+  const uint32_t holder = placeOfWord(word);
+  if (holder >= PLACES_MAX) return true;
+  const Place& place = view.places[holder];
+  const bool isGone = place.state.load(std::memory_order_acquire) == static_cast<uint32_t>(PlaceState::FREE);
+  return isGone || lockWord(holder, place.incarnation.load()) != word || placeIsDead(place);
+}
+
 bool leads(const SlotMoment& moment) { return moment.state == SlotState::PRIMARY || moment.state == SlotState::TAKING_OVER; }
 
 }  // namespace
@@ -39,9 +48,7 @@ InstallLock::InstallLock(View& view, uint32_t place) : lock_(view.header->instal
   for (;;) {
     uint32_t word = 0;
     if (lock_.compare_exchange_strong(word, mine)) return;
-    const uint32_t holder = placeOfWord(word);
-    const bool isNobody = holder >= PLACES_MAX || lockWord(holder, view.places[holder].incarnation.load()) != word;
-    if ((isNobody || placeIsDead(view.places[holder])) && lock_.compare_exchange_strong(word, mine)) return;
+    if (isForsaken(view, word) && lock_.compare_exchange_strong(word, mine)) return;
     const timespec nap{0, static_cast<long>(SLEEP_NS)};
     nanosleep(&nap, nullptr);
   }

@@ -3,8 +3,8 @@
  *
  *   seeds ──▶ topology ──▶ members ──▶ links         a newer one comes by push, by a redirect, or with a new connection
  *
- * A newer topology is fetched once, however many requests were refused. What waits for a node whose place others took is
- * handed back, to be sent to them.
+ * A newer topology is fetched once, however many requests were refused. What waits for a node whose place others took
+ * is handed back, to be sent to them.
  */
 
 import { Opcode } from '../protocol/index.js';

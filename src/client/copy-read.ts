@@ -1,7 +1,7 @@
 /**
- * A read that goes round its leader: it asks as many other copies as it takes for one of them to have every write that a
- * quorum acknowledged (REPLICATION.md, rule 16), and the newest version wins. A copy that cannot answer is replaced by the
- * next one, while there is one. Pure; whoever sends the questions tells what became of them.
+ * A read that goes round its leader: it asks as many other copies as it takes for one of them to have every write that
+ * a quorum acknowledged (REPLICATION.md, rule 16), and the newest version wins. A copy that cannot answer is replaced
+ * by the next one, while there is one. Pure; whoever sends the questions tells what became of them.
  *
  *   next() ──▶ ask ──▶ answered() or failed() ──▶ next() … ──▶ state: done (see `newest`), or short of copies
  */

@@ -1,6 +1,6 @@
 /**
- * Reads that go round their leader, and reads that are hedged: questions to single copies on behalf of a call. The rules
- * are copy-read.ts and health.ts; here they meet links.
+ * Reads that go round their leader, and reads that are hedged: questions to single copies on behalf of a call. The
+ * rules are copy-read.ts and health.ts; here they meet links.
  *
  *   call ──▶ part to a copy ─▶ answer ┐
  *        └─▶ part to a copy ─▶ answer ┴▶ the newest answers the call

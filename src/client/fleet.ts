@@ -31,7 +31,9 @@ export interface FleetEvents {
 
 /** How precisely deadlines are kept. */
 const SWEEP_MS = 10;
-/** A sweep that comes later than this was held up by this process, and what the nodes sent meanwhile is not read yet. */
+/**
+ * A sweep that comes later than this was held up by this process, and what the nodes sent meanwhile is not read yet.
+ */
 const SWEEP_LATE_MS_MAX = 50;
 
 export class Fleet {

@@ -1,6 +1,6 @@
 /**
- * What a client thinks of a node, beside whether there is a connection: signs of life, a breaker that opens when requests
- * time out in a row, and the latencies that hedged reads are measured by. Pure: the time is an argument.
+ * What a client thinks of a node, beside whether there is a connection: signs of life, a breaker that opens when
+ * requests time out in a row, and the latencies that hedged reads are measured by. Pure: the time is an argument.
  */
 
 import { Opcode } from '../protocol/index.js';

@@ -1,7 +1,8 @@
 /**
  * Requests that wait for another try, by slot. While a slot has one waiting, later requests to it queue behind it, so
  * that none overtakes it; they leave together, in their order, when nothing they wait for is left. (What was on its way
- * already is not called back: to a caller who awaited neither, two such writes are concurrent.) Reads pass a queue that waits for a leader which is not ready: other copies can answer them.
+ * already is not called back: to a caller who awaited neither, two such writes are concurrent.) Reads pass a queue that
+ * waits for a leader which is not ready: other copies can answer them.
  */
 
 import { Status } from '../protocol/index.js';

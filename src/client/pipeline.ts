@@ -191,7 +191,7 @@ export class Pipeline implements FrameSink {
     }
     if (this.#isBatchOld) this.#rewrite();
     if (this.#batchBytes === 0) return;
-    if (this.#owed === 0) this.vitals.owingSince = this.#batchAt;
+    if (this.#owed === 0) this.vitals.owingSince = this.clock();
     const parts = this.#parts;
     this.#parts = [];
     const chunk = this.#chunk;

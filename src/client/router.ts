@@ -5,8 +5,9 @@
  *   role               MEMBER   MEMBER   STAND_IN   AWAY
  *                      leads    is read  begins empty, never read
  *
- * Writes and ordinary reads go to the leader; a `nearest` read goes to the leader or another member; a read whose leader
- * cannot answer goes round it, to as many of the others as it takes to meet every acknowledged quorum (copy-read.ts).
+ * Writes and ordinary reads go to the leader; a `nearest` read goes to the leader or another member; a read whose
+ * leader cannot answer goes round it, to as many of the others as it takes to meet every acknowledged quorum
+ * (copy-read.ts).
  */
 
 import { buildRows, leaderOf, NO_NODE, RowRole, type RowTable, SLOTS } from '../ring/index.js';

@@ -16,8 +16,8 @@ import type { TopologyView } from './records.js';
 const SPARE_RANKS = 2;
 
 /**
- * The slot table of the newest list of members, with some ranks to spare. An epoch in which only somebody is away or back
- * is made from it in a few milliseconds; the table itself takes some fifty, at the worst moment there is.
+ * The slot table of the newest list of members, with some ranks to spare. An epoch in which only somebody is away or
+ * back is made from it in a few milliseconds; the table itself takes some fifty, at the worst moment there is.
  */
 export class SlotTables {
   readonly #slots: number;

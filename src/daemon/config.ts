@@ -258,7 +258,9 @@ function checkRegistry({ registry, rf, secretFile }: Config): void {
   );
 }
 
-/** The effective configuration as `name: value  # source` lines: a valid YAML file. Passwords inside URLs are masked. */
+/**
+ * The effective configuration as `name: value  # source` lines: a valid YAML file. Passwords inside URLs are masked.
+ */
 export function describeConfig({ config, sources }: LoadedConfig): string {
   const lines = OPTIONS.filter(({ name }) => config[name] !== undefined).map(({ name }) => {
     const value = config[name];

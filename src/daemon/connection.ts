@@ -1,5 +1,6 @@
 /**
- * One connection, a client's or another node's: the socket, the number native code knows it by, and what must be remembered between chunks.
+ * One connection, a client's or another node's: the socket, the number native code knows it by, and what must be
+ * remembered between chunks.
  *
  * How bytes come in. Node allocates a buffer per read unless a socket was made with `onread`, which only the
  * constructor of net.Socket takes and which a server does not pass on. So the accepted handle is taken out of the

@@ -1,4 +1,6 @@
-/** The control plane's world in a daemon: a registry's promises made callbacks, real time, real sockets, real workers. */
+/**
+ * The control plane's world in a daemon: a registry's promises made callbacks, real time, real sockets, real workers.
+ */
 import type { ControlEnv, ControlLease, Lease, Registry, TopologyView } from '../cluster/index.js';
 import type { NativeArena } from '../store/index.js';
 import type { Logger } from './log.js';

@@ -2,8 +2,8 @@
  * Answers the frames that native code hands over and that are not about copies: hello, proof, topology, subscription,
  * statistics. None is on the hot path.
  *
- * A client's hello is accepted as it is; what stands in its authentication field is not looked at. A node's is answered with
- * a challenge, and only the proof that follows opens the connection (protocol/hello.ts).
+ * A client's hello is accepted as it is; what stands in its authentication field is not looked at. A node's is answered
+ * with a challenge, and only the proof that follows opens the connection (protocol/hello.ts).
  */
 import type { TopologyView } from '../cluster/index.js';
 import {

@@ -1,9 +1,9 @@
 /**
  * The primary process of a node: the control plane, and no data.
  *
- * It finds the node's place in the cluster, makes the memory or takes over one that lives, writes the epoch into it, starts
- * the workers and keeps them alive, holds the node's lease, follows the topology (cluster/control/), and opens the HTTP
- * face. It owns no listening data socket: what it does, dying or slow, holds no request up.
+ * It finds the node's place in the cluster, makes the memory or takes over one that lives, writes the epoch into it,
+ * starts the workers and keeps them alive, holds the node's lease, follows the topology (cluster/control/), and opens
+ * the HTTP face. It owns no listening data socket: what it does, dying or slow, holds no request up.
  *
  * Others see the node live only when its workers serve: its name is held in the registry last.
  */

@@ -5,10 +5,11 @@
  *                                        ├─▶ control frames ─▶ control.ts, or the core (cluster/worker/)
  *                                        └─▶ what other connections are owed: nextOutput() ─▶ send(2)
  *
- * JavaScript touches chunks, never single operations. Connections to other nodes (links, which this node opened) and from
- * them are connections like all others; of a link what comes in are answers. What a chunk of writes is to send to a copy
- * comes out as one buffer, so a copy costs one more system call a chunk. Everything here is bounded: connections, unsent bytes of one
- * connection and of all, time without a hello, time without a word, time without reading.
+ * JavaScript touches chunks, never single operations. Connections to other nodes (links, which this node opened) and
+ * from them are connections like all others; of a link what comes in are answers. What a chunk of writes is to send to
+ * a copy comes out as one buffer, so a copy costs one more system call a chunk. Everything here is bounded:
+ * connections, unsent bytes of one connection and of all, time without a hello, time without a word, time without
+ * reading.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -136,8 +137,8 @@ export class DataPlane {
   }
 
   /**
-   * Takes over a connection that this node opened to another one. Returns the number of the connection and what is to be
-   * called with every chunk in the input buffer; undefined if it closed meanwhile.
+   * Takes over a connection that this node opened to another one. Returns the number of the connection and what is to
+   * be called with every chunk in the input buffer; undefined if it closed meanwhile.
    */
   addLink(socket: Socket, nodeNumber: number): Link | undefined {
     const id = this.#native.connect();

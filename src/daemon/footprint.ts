@@ -1,7 +1,7 @@
 /**
- * What a node leaves on its machine for the daemon that comes after it: a small file that says which processes serve, on
- * which port, with what memory. Kept next to the registry's records, or, where the registry is no folder, in one of the
- * user's own for temporary files.
+ * What a node leaves on its machine for the daemon that comes after it: a small file that says which processes serve,
+ * on which port, with what memory. Kept next to the registry's records, or, where the registry is no folder, in one of
+ * the user's own for temporary files.
  *
  * Written whole under another name and then renamed. Its reader believes nothing of it but what /proc confirms.
  */

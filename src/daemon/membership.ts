@@ -3,8 +3,8 @@
  * with it, and says which memory the node has and where it can be reached.
  *
  * Founding is a race that `topology` decides: whoever publishes its first version is the only member of epoch 1. A node
- * that is not in the topology cannot serve anything yet, and is told so. What happens from then on is the control plane's
- * (cluster/control/).
+ * that is not in the topology cannot serve anything yet, and is told so. What happens from then on is the control
+ * plane's (cluster/control/).
  */
 import {
   type BaseMember,
@@ -77,8 +77,8 @@ export async function readTopology(registry: Registry): Promise<Place['topology'
 }
 
 /**
- * Makes a memory the node's, if it never had one. Another one than the record says is the coordinator's business: a node
- * that restarted empty is not the same copy. Resolves to whether it is the first.
+ * Makes a memory the node's, if it never had one. Another one than the record says is the coordinator's business: a
+ * node that restarted empty is not the same copy. Resolves to whether it is the first.
  */
 export async function claimMemory(registry: Registry, self: BaseMember, incarnation: string): Promise<boolean> {
   let isFirst = false;

@@ -44,8 +44,8 @@ function hashSeedOf(secret: string): bigint {
 }
 
 /**
- * Readies a memory that no worker uses for the epoch that is current: what it led it leads again if nothing can be missing,
- * and what was a copy has to be declared in sync.
+ * Readies a memory that no worker uses for the epoch that is current: what it led it leads again if nothing can be
+ * missing, and what was a copy has to be declared in sync.
  */
 export function resume({ origin, resume }: NativeArena, rf: number): void {
   // Without copies there is nothing to take over from.

@@ -1,10 +1,10 @@
 /**
- * Workers that outlived their daemon, and what a new daemon does with them: it takes over their memory, starts workers of
- * its own beside them (each has a socket of its own on the shared port), then tells them to drain, and gives their places
- * in the memory back as they end. So nobody owns the port, and no request finds it closed.
+ * Workers that outlived their daemon, and what a new daemon does with them: it takes over their memory, starts workers
+ * of its own beside them (each has a socket of its own on the shared port), then tells them to drain, and gives their
+ * places in the memory back as they end. So nobody owns the port, and no request finds it closed.
  *
- * Orphans whose memory is of no use to this daemon, for it was made for other settings, are ended first: there are never
- * two stores under one name.
+ * Orphans whose memory is of no use to this daemon, for it was made for other settings, are ended first: there are
+ * never two stores under one name.
  */
 import { readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';

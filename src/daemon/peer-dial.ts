@@ -2,8 +2,8 @@
  * Opens a connection to another node and proves, in both directions, that the two know the cluster's secret
  * (protocol/hello.ts). What comes out is a socket on which peers' frames may be sent; what they are is not known here.
  *
- * The socket reads into a buffer of the caller's from the start, as all sockets of the data plane do (connection.ts): until
- * the handshake is done the bytes are this file's, from then on those of whoever took the socket.
+ * The socket reads into a buffer of the caller's from the start, as all sockets of the data plane do (connection.ts):
+ * until the handshake is done the bytes are this file's, from then on those of whoever took the socket.
  */
 import { connect, type Socket } from 'node:net';
 import {

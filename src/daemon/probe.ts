@@ -1,6 +1,6 @@
 /**
- * Asks another node whether it lives: over its data port, by a worker, in the way of every peer. One connection a question,
- * for that somebody listens is part of the answer.
+ * Asks another node whether it lives: over its data port, by a worker, in the way of every peer. One connection a
+ * question, for that somebody listens is part of the answer.
  */
 import { z } from 'zod';
 import { type MemberRecord, PROBE_MS_MAX, type ProbeResult } from '../cluster/index.js';

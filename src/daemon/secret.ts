@@ -1,7 +1,7 @@
 /**
- * The cluster's secret, by which nodes know each other: out of a file, or, for nodes that share a registry folder and so a
- * machine and a user, made by the first of them and kept in that folder. With one copy of everything nodes have nothing to
- * say to each other, and need none.
+ * The cluster's secret, by which nodes know each other: out of a file, or, for nodes that share a registry folder and
+ * so a machine and a user, made by the first of them and kept in that folder. With one copy of everything nodes have
+ * nothing to say to each other, and need none.
  */
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';

@@ -1,12 +1,13 @@
 /**
- * A worker process of node:cluster: attaches to the node's store, listens on sockets of its own, serves (data-plane.ts), and
- * does its part for the copies of everything (cluster/worker/).
+ * A worker process of node:cluster: attaches to the node's store, listens on sockets of its own, serves
+ * (data-plane.ts), and does its part for the copies of everything (cluster/worker/).
  *
  * It takes everything it must know from its environment (messages.ts) and never asks the registry. Signals are the
  * primary process's business: a Ctrl-C reaches the whole process group, and the order of ending must be kept.
  *
- * If the primary process of a node that served dies, the worker is an *orphan*: it serves on, hears of new epochs from other nodes, and ends when it
- * is told to (SIGUSR2, by a daemon that took over, SIGTERM) or when no daemon came for ten minutes.
+ * If the primary process of a node that served dies, the worker is an *orphan*: it serves on, hears of new epochs from
+ * other nodes, and ends when it is told to (SIGUSR2, by a daemon that took over, SIGTERM) or when no daemon came for
+ * ten minutes.
  */
 import cluster from 'node:cluster';
 import { type AddressInfo, type Server, Socket } from 'node:net';

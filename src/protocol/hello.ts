@@ -1,14 +1,15 @@
 /**
- * The first frames of a connection and their answers: who speaks, which version of the protocol, and what fits; and, of a
- * node's connection to another node, the proof on both sides that they know the cluster's secret.
+ * The first frames of a connection and their answers: who speaks, which version of the protocol, and what fits; and, of
+ * a node's connection to another node, the proof on both sides that they know the cluster's secret.
  *
  *   dialer ─ HELLO { number, nonce D } ──────────────────────────▶ listener
  *   dialer ◀──────── OK { nonce L, proof "listener" } ────────────── listener
  *   dialer ─ AUTHENTICATE { proof "dialer" } ──────────────────────▶ listener, which answers OK or REFUSED
  *
- * A proof is HMAC-SHA256 by the secret of the side's label, both nonces and both numbers: it is good for this connection,
- * this direction and these two nodes only. It says who is at the other end, not that nobody stands between: the frames that
- * follow are neither encrypted nor signed. Computing it is the daemon's business (daemon/peer-secret.ts).
+ * A proof is HMAC-SHA256 by the secret of the side's label, both nonces and both numbers: it is good for this
+ * connection, this direction and these two nodes only. It says who is at the other end, not that nobody stands between:
+ * the frames that follow are neither encrypted nor signed. Computing it is the daemon's business
+ * (daemon/peer-secret.ts).
  */
 import { HELLO_ANSWER_BYTES, HELLO_BYTES, PROTOCOL_MAGIC, PROTOCOL_VERSION, type Role } from './spec.js';
 

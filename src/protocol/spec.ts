@@ -74,9 +74,10 @@ export const Opcode = {
   AUTHENTICATE: 0x24,
 
   /**
-   * A write, from the node that leads the slot. Extras: ReplicateExtras. Key and value; of a tombstone the key is empty.
-   * Request ids on a link count up by one; one OK answers all frames up to its id that were not answered otherwise.
-   * Answers: OK applied or superseded, STALE the sender does not lead the slot here, NEED_FULL, OUT_OF_MEMORY, BUSY.
+   * A write, from the node that leads the slot. Extras: ReplicateExtras. Key and value; of a tombstone the key is
+   * empty. Request ids on a link count up by one; one OK answers all frames up to its id that were not answered
+   * otherwise. Answers: OK applied or superseded, STALE the sender does not lead the slot here, NEED_FULL,
+   * OUT_OF_MEMORY, BUSY.
    */
   REPLICATE: 0x40,
   /**
@@ -91,16 +92,17 @@ export const Opcode = {
    */
   QUERY: 0x42,
   /**
-   * Extras: u32 epoch, u8 fenced, u8 x 3 zero, u64 wall ms, u64 watermark ms. Key: incarnation. Answer: extras u32 epoch,
-   * u8 lacks being declared in sync, u8 x 3 zero; value: incarnation.
+   * Extras: u32 epoch, u8 fenced, u8 x 3 zero, u64 wall ms, u64 watermark ms. Key: incarnation. Answer: extras u32
+   * epoch, u8 lacks being declared in sync, u8 x 3 zero; value: incarnation.
    */
   HEARTBEAT: 0x43,
   /** "You are in sync." Extras: u32 epoch. Value: bitmap of slots. Answer's value: bitmap of those now in sync. */
   SYNCED: 0x44,
   /**
    * "Send me what you have." Extras: u32 epoch, u32 zero, u64 since ms. Value: bitmap of slots. ITEMS come on the asked
-   * node's own link; when all were applied there is the answer: value: bitmap of the slots for which the asked node was in
-   * sync when the leader before ended; extras: u64 ms before which it holds whatever that leader wrote there. STALE, BUSY.
+   * node's own link; when all were applied there is the answer: value: bitmap of the slots for which the asked node was
+   * in sync when the leader before ended; extras: u64 ms before which it holds whatever that leader wrote there. STALE,
+   * BUSY.
    */
   PULL: 0x45,
   /** Answer's value: JSON { name, incarnation, epoch, isFenced }. Runs in a worker: it answers for the data path. */
@@ -217,16 +219,18 @@ export const HELLO_ANSWER_BYTES = 16;
 export const Role = { CLIENT: 0, PEER: 1 } as const;
 
 /**
- * Of REPLICATE: u32 epoch of the sender, u16 slot, u8 kind, u8 zero, u64 time, u32 epoch and u16 node of the version, u16
- * heat, u64 expiry (ms since 1970, 0 never), u64 hash (tombstones: the key's; else 0). Kind EXPIRY has no value, and
- * behind these the 16 bytes of the version it is based on. An item sent again keeps the epoch it was stamped in.
+ * Of REPLICATE: u32 epoch of the sender, u16 slot, u8 kind, u8 zero, u64 time, u32 epoch and u16 node of the version,
+ * u16 heat, u64 expiry (ms since 1970, 0 never), u64 hash (tombstones: the key's; else 0). Kind EXPIRY has no value,
+ * and behind these the 16 bytes of the version it is based on. An item sent again keeps the epoch it was stamped in.
  */
 export const REPLICATE_BYTES = 40;
 export const ItemKind = {
   ITEM: 0,
   TOMBSTONE: 1,
   EXPIRY: 2,
-  /** In records: of the slot everything up to this version may have been forgotten; what the receiver has of it goes. */
+  /**
+   * In records: of the slot everything up to this version may have been forgotten; what the receiver has of it goes.
+   */
   FLOOR: 3,
   /** In records: the key with this hash had this version, and was evicted or expired. */
   GHOST: 4,

@@ -1,6 +1,7 @@
 /**
- * The ring: from a key to its slot (slot.ts), from a member list to the slot table (points.ts, table.ts), from a table and
- * who is away to an epoch's rows (overlay.ts), from two tables to what moves between them (plan.ts). Pure functions without state; other folders import this file only.
+ * The ring: from a key to its slot (slot.ts), from a member list to the slot table (points.ts, table.ts), from a table
+ * and who is away to an epoch's rows (overlay.ts), from two tables to what moves between them (plan.ts). Pure functions
+ * without state; other folders import this file only.
  */
 
 export {

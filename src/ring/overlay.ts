@@ -1,10 +1,11 @@
 /**
  * The rows of an epoch: the slot table of its base member list, with an overlay of members that are away for now.
  *
- * "The next replica already holds the data" is false for the table of the shrunk list: with zones, a quarter to a half of a
- * dead node's slots would go to a node that holds nothing. So members that are away are struck out and the order of the
- * others is kept; as many stand-ins are appended as were struck out, so that the number of copies can be restored; a
- * member that is back but not yet in sync follows, at the end. Without an overlay the rows are the slot table itself.
+ * "The next replica already holds the data" is false for the table of the shrunk list: with zones, a quarter to a half
+ * of a dead node's slots would go to a node that holds nothing. So members that are away are struck out and the order
+ * of the others is kept; as many stand-ins are appended as were struck out, so that the number of copies can be
+ * restored; a member that is back but not yet in sync follows, at the end. Without an overlay the rows are the slot
+ * table itself.
  *
  *   base row      A  B  C        (copies: 3; A is away)
  *   epoch's row   B  C  D  A     MEMBER MEMBER STAND_IN AWAY: D is whom the walk would have met next
@@ -77,7 +78,8 @@ export function buildRows(
   for (let slot = 0; slot < slots; slot++) {
     const from = slot * table.rf;
     let at = slot * width;
-    // Members of the ranks from `first` to `end` that have this role, or none; at most `most` of them; returns how many.
+    // Members of the ranks from `first` to `end` that have this role, or none; at most `most` of them; returns how
+    // many.
     const append = (
       first: number,
       end: number,
@@ -104,7 +106,10 @@ export function buildRows(
   return { rf, width, members: table.members, rows, roles };
 }
 
-/** Ranks of a slot table that the rows of an epoch are made from: a stand-in is looked for behind all who are struck out. */
+/**
+ * Ranks of a slot table that the rows of an epoch are made from: a stand-in is looked for behind all who are struck
+ * out.
+ */
 export function ranksNeeded(members: readonly RingMember[], rf: number, { away, returning }: Overlay): number {
   const struck = new Set([...away, ...returning]);
   return rf + members.reduce((count, { name }) => count + Number(struck.has(name)), 0);
@@ -116,7 +121,9 @@ function baseLength({ rows }: SlotTable, from: number, rf: number): number {
   return length;
 }
 
-/** Index of the member that leads a slot, NO_NODE when nobody does: all its members are away. One array read, mostly. */
+/**
+ * Index of the member that leads a slot, NO_NODE when nobody does: all its members are away. One array read, mostly.
+ */
 export function leaderOf(table: RowTable, slot: number): number {
   const at = slot * table.width;
   return table.roles[at] === RowRole.AWAY ? NO_NODE : (table.rows[at] as number);

@@ -25,8 +25,8 @@ export interface ArenaOptions {
   readonly clock?: 'system' | 'manual';
   readonly seed?: bigint;
   /**
-   * Of a replicated arena: what its hashes are keyed with, the same on all nodes of a cluster, since deletions travel as
-   * hashes. Secret, or else keys can be chosen that collide.
+   * Of a replicated arena: what its hashes are keyed with, the same on all nodes of a cluster, since deletions travel
+   * as hashes. Secret, or else keys can be chosen that collide.
    */
   readonly hashSeed?: bigint;
 }
@@ -69,9 +69,9 @@ export const SlotFlag = {
   /** Acknowledged writes may be missing: too few copies could be asked when it was taken over. */
   POSSIBLE_LOSS: 1,
   /**
-   * A REPLICA whose primary is not heard any more: good for degraded reads and for promotion, not for `nearest`. Of a slot
-   * that is TAKING_OVER, JOINING or NONE: it was in sync, or led, when the leader before ended, so it holds all that was
-   * acknowledged until then; gone with the next change of leader, with a missed epoch, and with the memory.
+   * A REPLICA whose primary is not heard any more: good for degraded reads and for promotion, not for `nearest`. Of a
+   * slot that is TAKING_OVER, JOINING or NONE: it was in sync, or led, when the leader before ended, so it holds all
+   * that was acknowledged until then; gone with the next change of leader, with a missed epoch, and with the memory.
    */
   DETACHED: 2,
   /** Taken over, but what was merged is not on a majority yet: no quorum level (clusters of four copies and more). */
@@ -124,7 +124,10 @@ export const VERSION_MS_MAX = 2 ** 48 - 1;
 export interface PeerNews {
   /** On the monotonic clock; 0: never. */
   readonly heardAtMs: number;
-  /** All that the peer leads and wrote before is here, in slots for which this node was in sync. Milliseconds of a version. */
+  /**
+   * All that the peer leads and wrote before is here, in slots for which this node was in sync. Milliseconds of a
+   * version.
+   */
   readonly watermarkMs: number;
 }
 
@@ -146,7 +149,9 @@ export const OutputFlag = {
   CLOSE: 4,
   /** Other connections have output: fetch it with nextOutput(). */
   OTHERS: 8,
-  /** The peer is in a newer epoch (flags[2]). Its frames are held until that is installed: then execute(connection, 0). */
+  /**
+   * The peer is in a newer epoch (flags[2]). Its frames are held until that is installed: then execute(connection, 0).
+   */
   BEHIND: 16,
 } as const;
 
@@ -235,8 +240,8 @@ export interface NativeWorker {
   takeControl(): ControlFrame[];
   /**
    * A connection that this node opened, greeted by a peer, becomes this worker's link to it: what the leader of a slot
-   * writes goes there, and what comes are answers. The link ends with disconnect(). A second link to the same node is an
-   * error. @throws RangeError
+   * writes goes there, and what comes are answers. The link ends with disconnect(). A second link to the same node is
+   * an error. @throws RangeError
    */
   linkUp(connection: number, nodeNumber: number): void;
   /**
@@ -267,8 +272,8 @@ export interface NativeWorker {
   /** Notes a peer's heartbeat. */
   heard(nodeNumber: number, watermarkMs: number): void;
   /**
-   * The memory that a peer has now. If it is another one than when they last met, the peer lacks everything, and that is
-   * noted; true then.
+   * The memory that a peer has now. If it is another one than when they last met, the peer lacks everything, and that
+   * is noted; true then.
    */
   meet(nodeNumber: number, incarnation: string): boolean;
   /**
@@ -280,18 +285,20 @@ export interface NativeWorker {
   /** Slots led by that node: REPLICA gets DETACHED. Nothing else is touched. */
   detach(nodeNumber: number): void;
   /**
-   * Items of a segment's slots (bit i of `mask`: its i-th slot) written at `sinceMs` or later, tombstones included, from
-   * `cursor` (0 to begin) on, until `bytesMax` or a few hundred homes are reached.
+   * Items of a segment's slots (bit i of `mask`: its i-th slot) written at `sinceMs` or later, tombstones included,
+   * from `cursor` (0 to begin) on, until `bytesMax` or a few hundred homes are reached.
    */
   collect(segment: number, mask: number, cursor: number, sinceMs: number, bytesMax: number): Collected;
   /**
-   * Takes note that what is missed by a peer in these slots is about to be sent: clears missed and whole. Should this worker
-   * die before it says how that ended, it is missed again.
+   * Takes note that what is missed by a peer in these slots is about to be sent: clears missed and whole. Should this
+   * worker die before it says how that ended, it is missed again.
    */
   beginCatchUp(nodeNumber: number, slots: SlotBits): void;
   /** What was begun could not be finished: it is missed again, from `sinceMs` on. */
   failCatchUp(nodeNumber: number, slots: SlotBits, sinceMs: number): void;
-  /** Of these slots, those that this node leads and of which the peer misses nothing become synced, and are returned. */
+  /**
+   * Of these slots, those that this node leads and of which the peer misses nothing become synced, and are returned.
+   */
   declareSynced(nodeNumber: number, slots: SlotBits): SlotBits;
   /**
    * The other end of it: JOINING becomes REPLICA, and REPLICA is no longer DETACHED, where `leader` leads and `epoch`
@@ -309,8 +316,8 @@ export interface NativeWorker {
   isSteward(): boolean;
 
   /**
-   * Background work, bounded to about a millisecond: expiry, eviction ahead of need, learning, requests that have waited
-   * too long. Call every 100 ms or so. Flags of OutputFlag stand in `flags[0]`.
+   * Background work, bounded to about a millisecond: expiry, eviction ahead of need, learning, requests that have
+   * waited too long. Call every 100 ms or so. Flags of OutputFlag stand in `flags[0]`.
    */
   tick(): void;
   /** Gives the place back. Open regions are sealed. */
@@ -344,8 +351,8 @@ export interface NativeArena {
   /** Puts an epoch in place, segment by segment under the locks. False: this one, or a newer one, stands already. */
   install(installation: Installation): boolean;
   /**
-   * A process took up a memory that an earlier one left. What it led it leads again if nothing can have been lost, else it
-   * takes over; its copies are JOINING.
+   * A process took up a memory that an earlier one left. What it led it leads again if nothing can have been lost, else
+   * it takes over; its copies are JOINING.
    */
   resume(isWhole: boolean): void;
   epoch(): number;
@@ -372,7 +379,10 @@ export interface Addon {
    * when the creator lives
    */
   takeOver(path: string): NativeArena;
-  /** A bound, listening TCP socket with SO_REUSEPORT: the kernel spreads connections over all workers. Returns its descriptor. */
+  /**
+   * A bound, listening TCP socket with SO_REUSEPORT: the kernel spreads connections over all workers. Returns its
+   * descriptor.
+   */
   listenTcp(host: string, port: number, backlog: number): number;
   /** CRC16 slot of a key, for tests that compare it with src/ring. */
   slotOf(key: Uint8Array): number;

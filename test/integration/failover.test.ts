@@ -18,7 +18,10 @@ function changes(lines: readonly LogLine[]): readonly string[] {
   return [...seen.values()].filter((change) => change !== '/');
 }
 
-/** Writes and reads back again and again; reads that failed, and the last value acknowledged of each key, are remembered. */
+/**
+ * Writes and reads back again and again; reads that failed, and the last value acknowledged of each key, are
+ * remembered.
+ */
 class Load {
   readonly failures: string[] = [];
   readonly acknowledged = new Map<string, number>();

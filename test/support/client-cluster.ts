@@ -1,8 +1,8 @@
 /**
  * Several reference servers that behave as the nodes of one replicated cluster: each serves what it leads, refuses what
  * it does not hold, and answers `nearest` and `degraded` reads of what it has a copy of. Copies are equal at every
- * moment, for all share one map, unless a test gives a server a map of its own. What a test wants otherwise it says with
- * `disturb`.
+ * moment, for all share one map, unless a test gives a server a map of its own. What a test wants otherwise it says
+ * with `disturb`.
  */
 
 import { parseTopology, Routes } from '../../src/client/router.js';

@@ -1,4 +1,6 @@
-/** A cluster of real daemons that share a registry folder: founded with all its members, so that they may start at once. */
+/**
+ * A cluster of real daemons that share a registry folder: founded with all its members, so that they may start at once.
+ */
 import { TopologyRecord } from '../../src/cluster/index.js';
 import { openRegistry } from '../../src/daemon/registry/index.js';
 import { type LogLine, scratch, TestDaemon } from './daemon.js';

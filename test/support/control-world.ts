@@ -1,6 +1,7 @@
 /**
- * A small world for control planes: virtual time, a registry by the rules of src/cluster/registry.ts, and nodes that are
- * killed, stopped, restarted with or without their memory, and cut off from the registry. Everything follows from a seed.
+ * A small world for control planes: virtual time, a registry by the rules of src/cluster/registry.ts, and nodes that
+ * are killed, stopped, restarted with or without their memory, and cut off from the registry. Everything follows from a
+ * seed.
  *
  * What the registry accepts is checked as it comes: no epoch is ever published that breaks a rule.
  */

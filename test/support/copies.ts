@@ -1,7 +1,7 @@
 /**
- * A small cluster in one process for tests of the worker's core: real arenas on a manual clock, real workers and cores, and
- * between them byte streams without delay that a test may cut. Time moves only when a test says so. What faults do beyond
- * that is the simulator's business (test/simulation/).
+ * A small cluster in one process for tests of the worker's core: real arenas on a manual clock, real workers and cores,
+ * and between them byte streams without delay that a test may cut. Time moves only when a test says so. What faults do
+ * beyond that is the simulator's business (test/simulation/).
  */
 import {
   type ClusterReport,

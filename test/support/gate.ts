@@ -1,4 +1,6 @@
-/** A TCP forwarder between a registry and its etcd, which a test can close, slow down, and make lose what it chooses. */
+/**
+ * A TCP forwarder between a registry and its etcd, which a test can close, slow down, and make lose what it chooses.
+ */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 

@@ -2,15 +2,15 @@
  * What the coordinator does next: a pure function of what it knows. It never remembers a phase; whoever is elected
  * derives everything from the records and goes on where the other was.
  *
- * Death. A member counts as dead when its lease has lapsed *and* the probes fail. The first lapse has all members probed,
- * and those that fail go into the same epoch: killed ones at once (nobody listens), silent ones when they were silent for
- * two rounds. When more than half would go at once the fault is likelier to be the registry's, or ours: then only lapsed
- * leases count, and only when no lease has come or gone for a lease's life. A cluster that fences waits, for a silent
- * member, until its lease is over even if it was taken away early.
+ * Death. A member counts as dead when its lease has lapsed *and* the probes fail. The first lapse has all members
+ * probed, and those that fail go into the same epoch: killed ones at once (nobody listens), silent ones when they were
+ * silent for two rounds. When more than half would go at once the fault is likelier to be the registry's, or ours: then
+ * only lapsed leases count, and only when no lease has come or gone for a lease's life. A cluster that fences waits,
+ * for a silent member, until its lease is over even if it was taken away early.
  *
- * Return. A member that is away and lives again is `returning`; so is one whose memory is not the one that was known: it
- * restarted empty, and is not the same copy. Returning members that say they are in sync in this very epoch are restored.
- * After the grace period stand-ins get old data too.
+ * Return. A member that is away and lives again is `returning`; so is one whose memory is not the one that was known:
+ * it restarted empty, and is not the same copy. Returning members that say they are in sync in this very epoch are
+ * restored. After the grace period stand-ins get old data too.
  *
  * With one copy of everything there is nothing to fail over to: a lost node's slots wait for it.
  */

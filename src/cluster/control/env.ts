@@ -1,6 +1,6 @@
 /**
- * All that the control plane may ask of the world. Nothing here is a promise: what takes time calls back, once, later, so
- * that the same code runs in a daemon (daemon/control-env.ts) and on the virtual time of a simulator.
+ * All that the control plane may ask of the world. Nothing here is a promise: what takes time calls back, once, later,
+ * so that the same code runs in a daemon (daemon/control-env.ts) and on the virtual time of a simulator.
  */
 import type { MemberRecord, TopologyView } from '../records.js';
 import type { Guard, RecordKey, RegistryRecord } from '../registry.js';

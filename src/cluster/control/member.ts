@@ -2,8 +2,9 @@
  * This node as a member: its lease, what it says of itself, its candidacy for the coordinator's part, and its fence.
  *
  * A lease that is lost is opened anew, for ever: whether the node goes on serving meanwhile is the cluster's choice
- * (`serve` or `fence`). With `fence` the store takes no writes from shortly before the moment at which the lease can have
- * ended elsewhere, and that moment moves on with each keep-alive. Before others can see the node live it takes none.
+ * (`serve` or `fence`). With `fence` the store takes no writes from shortly before the moment at which the lease can
+ * have ended elsewhere, and that moment moves on with each keep-alive. Before others can see the node live it takes
+ * none.
  */
 import { type AliveRecord, aliveKey } from '../records.js';
 import type { ClusterReport } from '../worker/index.js';
@@ -11,7 +12,9 @@ import type { ControlEnv, ControlLease } from './env.js';
 
 /** Between attempts at what the registry did not give. */
 const RETRY_MS = 500;
-/** Part of a lease's life by which a fence falls early: between its look at the clock and its answer a worker may pause. */
+/**
+ * Part of a lease's life by which a fence falls early: between its look at the clock and its answer a worker may pause.
+ */
 const FENCE_MARGIN = 0.1;
 
 export interface MemberOptions {
@@ -34,7 +37,9 @@ export class Member {
   #isClosed = false;
   /** What the alive record says; undefined while there is none of ours. */
   #told: string | undefined;
-  /** Until then somebody else coordinates, as far as is known; asked again then, since a watch may skip what was short. */
+  /**
+   * Until then somebody else coordinates, as far as is known; asked again then, since a watch may skip what was short.
+   */
   #coordinatedUntilMs = 0;
   #retryAtMs = 0;
 

@@ -1,12 +1,13 @@
 /**
- * The control plane of one node: takes what the registry's watch and the workers tell, keeps the node's own records, and
- * coordinates the cluster while it holds the coordinator's lease.
+ * The control plane of one node: takes what the registry's watch and the workers tell, keeps the node's own records,
+ * and coordinates the cluster while it holds the coordinator's lease.
  *
  *   records ─▶ what is known ─▶ decide() ─▶ probe, publish, renew ─▶ records
  *
- * One thing at a time: while a round of probes or a change of a record is under way nothing else is decided, and after a
- * change whose outcome is unknown the record is read again first. A topology is put only on top of the version it was made
- * from, and only while the coordinator's record is the one this node holds: of two who both believe, one is refused.
+ * One thing at a time: while a round of probes or a change of a record is under way nothing else is decided, and after
+ * a change whose outcome is unknown the record is read again first. A topology is put only on top of the version it was
+ * made from, and only while the coordinator's record is the one this node holds: of two who both believe, one is
+ * refused.
  */
 import {
   AliveRecord,
@@ -24,7 +25,10 @@ import type { ControlEnv, ControlLease, PutOutcome, Timer } from './env.js';
 import { type Expectation, Leases, Prober } from './failure.js';
 import { Member } from './member.js';
 
-/** Leases' lives for which those are not judged whom this node has not seen yet; members that never started get the grace. */
+/**
+ * Leases' lives for which those are not judged whom this node has not seen yet; members that never started get the
+ * grace.
+ */
 const PATIENCE_LIVES = 2;
 /** How often what is due by time is looked for. */
 const TICK_MS = 100;
@@ -70,7 +74,9 @@ export class ControlPlane {
     this.#noteAway(topology.value.current);
   }
 
-  /** Begins to act; records may have been told before. `opened`: a lease with `told`, this node's record, held under it. */
+  /**
+   * Begins to act; records may have been told before. `opened`: a lease with `told`, this node's record, held under it.
+   */
   start(opened?: { readonly lease: ControlLease; readonly told: AliveRecord }): void {
     this.#member.begin(opened);
     this.#shownView = JSON.stringify(this.view);
@@ -113,7 +119,9 @@ export class ControlPlane {
     this.#show();
   }
 
-  /** What the registry's watch tells. Records of another release, or of a hand, are left alone: what was known stays. */
+  /**
+   * What the registry's watch tells. Records of another release, or of a hand, are left alone: what was known stays.
+   */
   onRecord(told: RegistryRecord | RegistryAbsence): void {
     const { key, value } = told;
     if (key === 'topology') this.#onTopology(told);
@@ -273,7 +281,9 @@ export class ControlPlane {
     );
   }
 
-  /** Builds on the version that stands. One that is older than what is known was restored, and is brought up to date. */
+  /**
+   * Builds on the version that stands. One that is older than what is known was restored, and is brought up to date.
+   */
   #rebase(record: RegistryRecord | undefined): void {
     const parsed = TopologyRecord.safeParse(record?.value);
     if (record !== undefined && !parsed.success) return;

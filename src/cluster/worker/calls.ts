@@ -1,6 +1,6 @@
 /**
- * Requests of ours to other nodes, and who waits for their answers. They travel on this worker's links, between the writes
- * that native code sends there, and may be answered in any order. A link that is lost answers all its requests.
+ * Requests of ours to other nodes, and who waits for their answers. They travel on this worker's links, between the
+ * writes that native code sends there, and may be answered in any order. A link that is lost answers all its requests.
  */
 import type { LinkAnswer } from '../../store/index.js';
 import type { WorkerEnv } from './env.js';

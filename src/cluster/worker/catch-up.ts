@@ -1,18 +1,18 @@
 /**
  * Brings the copies of what this node leads up to date, and declares them in sync when they are.
  *
- * Being in sync is proved, not assumed: a copy is JOINING until the node that leads the slot says otherwise, and it says so
- * when it knows of nothing that the copy lacks. What it knows stands in shared memory (NativeWorker.peerBits): slots in which
- * the copy missed a write and since when, or of which nothing is known and all must be sent. A slot that lacks nothing is
- * declared at once. The others are streamed, a *leg* of some segments at a time: the note is taken that they are being sent, the
- * items go out, and when all were applied the slots that were not missed again meanwhile are declared. Those that were
- * come again in a later leg. So a death at any point costs one leg.
+ * Being in sync is proved, not assumed: a copy is JOINING until the node that leads the slot says otherwise, and it
+ * says so when it knows of nothing that the copy lacks. What it knows stands in shared memory (NativeWorker.peerBits):
+ * slots in which the copy missed a write and since when, or of which nothing is known and all must be sent. A slot that
+ * lacks nothing is declared at once. The others are streamed, a *leg* of some segments at a time: the note is taken
+ * that they are being sent, the items go out, and when all were applied the slots that were not missed again meanwhile
+ * are declared. Those that were come again in a later leg. So a death at any point costs one leg.
  *
  * New writes travel on the same link as ever, before, between and behind the batches; versions sort it out.
  *
- * A returning member is first asked what it wrote alone (merges.ts). Stand-ins get old items only once the epoch says that
- * the missing member is not expected back soon. One stream runs at a time: a node that returns needs items from all others,
- * and others have requests to serve.
+ * A returning member is first asked what it wrote alone (merges.ts). Stand-ins get old items only once the epoch says
+ * that the missing member is not expected back soon. One stream runs at a time: a node that returns needs items from
+ * all others, and others have requests to serve.
  */
 
 import { Status } from '../../protocol/index.js';
@@ -70,7 +70,9 @@ export class CatchUp {
     this.#parts = parts;
   }
 
-  /** This worker has the task no longer, or there is another epoch: what is under way is given up, and noted as missed. */
+  /**
+   * This worker has the task no longer, or there is another epoch: what is under way is given up, and noted as missed.
+   */
   reset(): void {
     const leg = this.#leg;
     this.#leg = undefined;

@@ -5,9 +5,10 @@
  *                                              steward: take-over.ts ─▶ merges.ts ─▶ catch-up.ts ─▶ digests.ts, drops.ts
  *   peers' frames ─▶ onControl ─▶ answer       (pulls.ts, digests.ts)
  *
- * Every worker keeps links and answers peers. One of them, the steward, does what is to be done once a node: it is the live
- * worker with the lowest place, and all it must know stands in shared memory, so another one takes its place at any time. It
- * waits two ticks before it begins, for the one before may not have noticed yet that it is not the steward any more.
+ * Every worker keeps links and answers peers. One of them, the steward, does what is to be done once a node: it is the
+ * live worker with the lowest place, and all it must know stands in shared memory, so another one takes its place at
+ * any time. It waits two ticks before it begins, for the one before may not have noticed yet that it is not the steward
+ * any more.
  *
  * No clock, no socket, no promise: see env.ts. Nothing here is on the path of a request.
  */
@@ -93,8 +94,8 @@ export class WorkerCore {
   }
 
   /**
-   * Takes over a topology: a newer epoch is put in place, unless another process did so already; of the same one only the
-   * members' addresses count. False: it is older than what is known.
+   * Takes over a topology: a newer epoch is put in place, unless another process did so already; of the same one only
+   * the members' addresses count. False: it is older than what is known.
    */
   adopt(view: TopologyView): boolean {
     if (view.epoch < (this.#view?.epoch ?? 0)) return false;

@@ -1,9 +1,9 @@
 /**
- * Compares, in the background, what copies that are said to be in sync really have: a segment's slots a second and peer, by
- * sums over keys and versions. It is the net under everything else, for what no rule foresaw.
+ * Compares, in the background, what copies that are said to be in sync really have: a segment's slots a second and
+ * peer, by sums over keys and versions. It is the net under everything else, for what no rule foresaw.
  *
- * Two sums taken at different moments differ while writes are under way, so only a slot that differs twice, with the same
- * sums on both sides, is suspected; then all of it is sent again, one slot a second and peer at most. Nodes evict
+ * Two sums taken at different moments differ while writes are under way, so only a slot that differs twice, with the
+ * same sums on both sides, is suspected; then all of it is sent again, one slot a second and peer at most. Nodes evict
  * independently, and a copy that evicted lacks nothing: as long as either side did so lately nothing is compared.
  */
 import { Status } from '../../protocol/index.js';
@@ -25,7 +25,10 @@ import { addSlot, bothBits, hasSlot, noSlots } from './slot-bits.js';
 import type { Survey } from './survey.js';
 
 const ROUND_MS = 1_000;
-/** An eviction makes slots differ for as long as the items would have lived; this only keeps the two apart in a calm hour. */
+/**
+ * An eviction makes slots differ for as long as the items would have lived; this only keeps the two apart in a calm
+ * hour.
+ */
 const CALM_MS = 10_000;
 /** Slots in one frame: a segment's, and suspects. */
 const SLOTS_MAX = 64;

@@ -1,7 +1,7 @@
 /**
- * Lets go of items in slots in which this node has no part any more. Not at once: for half a minute they may still be asked
- * for by whoever took the slot over, or be at home again with the next epoch. Some segments at a time, since each takes the
- * lock that requests take.
+ * Lets go of items in slots in which this node has no part any more. Not at once: for half a minute they may still be
+ * asked for by whoever took the slot over, or be at home again with the next epoch. Some segments at a time, since each
+ * takes the lock that requests take.
  */
 import { type SlotBits, SlotState } from '../../store/index.js';
 import type { WorkerEnv } from './env.js';

@@ -1,6 +1,6 @@
 /**
- * All that the worker's core may ask of the world, and what it tells it. No clock, no socket, no promise and no randomness
- * but these: a daemon's worker process gives it real ones (daemon/worker.ts), the simulator virtual ones.
+ * All that the worker's core may ask of the world, and what it tells it. No clock, no socket, no promise and no
+ * randomness but these: a daemon's worker process gives it real ones (daemon/worker.ts), the simulator virtual ones.
  *
  * The native worker is part of the world. Whatever may have given other connections output (requests on links, applied
  * epochs, ticks) is followed by flush().
@@ -9,8 +9,8 @@ import type { NativeWorker } from '../../store/index.js';
 import type { TopologyMember, TopologyView } from '../records.js';
 
 /**
- * What a node does when it cannot renew its lease: `serve` goes on, and loses every conflict when it returns; `fence` stops
- * writing before the lease can have ended elsewhere.
+ * What a node does when it cannot renew its lease: `serve` goes on, and loses every conflict when it returns; `fence`
+ * stops writing before the lease can have ended elsewhere.
  */
 export type OnPartition = 'serve' | 'fence';
 

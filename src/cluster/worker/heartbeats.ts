@@ -1,14 +1,15 @@
 /**
  * Every half second each link carries a heartbeat, and is answered. That says four things.
  *
- * To the receiver: the sender lives, and "all that I wrote before W was applied by you". W is what a take-over needs: the
- * successor asks the other copies only for what is newer (take-over.ts). So it is true of this receiver: it is held back by
- * what is in flight to it, and by the oldest write that it missed and was not sent since.
+ * To the receiver: the sender lives, and "all that I wrote before W was applied by you". W is what a take-over needs:
+ * the successor asks the other copies only for what is newer (take-over.ts). So it is true of this receiver: it is held
+ * back by what is in flight to it, and by the oldest write that it missed and was not sent since.
  *
- * To the sender: the link lives. A link whose heartbeat stays unanswered is hung up, for a connection can be half open for
- * minutes before TCP notices, and quorum writes would wait for it. And it hears which memory the receiver has, for one that
- * began anew lacks everything, whatever the books say (NativeWorker.meet); and whether the receiver lacks being declared in
- * sync: it may have been detached, or have missed an epoch, while from here all looked well (catch-up.ts declares again).
+ * To the sender: the link lives. A link whose heartbeat stays unanswered is hung up, for a connection can be half open
+ * for minutes before TCP notices, and quorum writes would wait for it. And it hears which memory the receiver has, for
+ * one that began anew lacks everything, whatever the books say (NativeWorker.meet); and whether the receiver lacks
+ * being declared in sync: it may have been detached, or have missed an epoch, while from here all looked well
+ * (catch-up.ts declares again).
  *
  * A leader that is not heard for a second and a half, or one of whose connections broke, leaves its copies *detached*:
  * good for promotion and for degraded reads, not for `nearest`.

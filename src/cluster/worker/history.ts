@@ -1,9 +1,9 @@
 /**
  * Who may have acknowledged writes of a slot before this node came to lead it: the row of the leader before.
  *
- * A take-over asks *them*, not only its own row. While a member is away or returning a row is longer than RF, and a stand-in
- * that acknowledged a quorum write may be gone from the very next row; so that the answers are sure to meet that quorum
- * there must be W - Q + 1 of the W that could acknowledge.
+ * A take-over asks *them*, not only its own row. While a member is away or returning a row is longer than RF, and a
+ * stand-in that acknowledged a quorum write may be gone from the very next row; so that the answers are sure to meet
+ * that quorum there must be W - Q + 1 of the W that could acknowledge.
  *
  * An epoch that was never seen here leaves nothing known: then the present row is asked, and what its members say of
  * themselves must do.

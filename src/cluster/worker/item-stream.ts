@@ -71,7 +71,9 @@ export class ItemStream {
     return this.#isEnded;
   }
 
-  /** Goes on as far as the window lets it. Called to begin, and then from time to time: an empty stretch has no answers. */
+  /**
+   * Goes on as far as the window lets it. Called to begin, and then from time to time: an empty stretch has no answers.
+   */
   pump(): void {
     const untilMs = this.#env.monoMs() + GO_MS_MAX;
     const mayGoOn = (steps: number): boolean => steps < STEPS_MAX && this.#env.monoMs() <= untilMs;

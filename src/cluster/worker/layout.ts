@@ -1,8 +1,8 @@
 /**
  * An epoch as a worker's core looks at it: who leads each slot, who is in its row and as what.
  *
- * Building it takes tens of milliseconds of the thread that serves requests, so a worker does it only when it must put an
- * epoch in place itself, or does the node's background work.
+ * Building it takes tens of milliseconds of the thread that serves requests, so a worker does it only when it must put
+ * an epoch in place itself, or does the node's background work.
  */
 import { NO_NODE, RowRole, type SlotTable } from '../../ring/index.js';
 import { type Installation, ROW_MAX } from '../../store/index.js';

@@ -2,9 +2,9 @@
  * Takes in what other nodes may hold alone, while this node leads and serves.
  *
  * A member that is back may have led a slot before, and have acknowledged `one` writes that nobody else got, or, where
- * `serve` let it go on while it was cut off, a great many. They lose every conflict with what was written since, but what
- * does not conflict is not to be thrown away. So before such a member is brought up to date it is asked what it has that is
- * younger than what it was known to have sent when its reign ended.
+ * `serve` let it go on while it was cut off, a great many. They lose every conflict with what was written since, but
+ * what does not conflict is not to be thrown away. So before such a member is brought up to date it is asked what it
+ * has that is younger than what it was known to have sent when its reign ended.
  *
  * A slot in doubt (POSSIBLE_LOSS) asks every member of its base row for everything. When each has answered, in whatever
  * state, all who could know were asked, and the doubt is over.

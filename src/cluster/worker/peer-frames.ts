@@ -1,4 +1,6 @@
-/** The frames that workers of different nodes answer in JavaScript, written and read: protocol/spec.ts has the layouts. */
+/**
+ * The frames that workers of different nodes answer in JavaScript, written and read: protocol/spec.ts has the layouts.
+ */
 import { Opcode, requestFrame, responseFrame, Status } from '../../protocol/index.js';
 import type { ControlFrame, LinkAnswer, SlotBits } from '../../store/index.js';
 

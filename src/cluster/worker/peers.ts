@@ -1,10 +1,10 @@
 /**
- * This worker's links: one connection of ours to every other member that is not away. What this node leads and writes goes
- * out on them; whatever the peer leads comes in on connections that it opened.
+ * This worker's links: one connection of ours to every other member that is not away. What this node leads and writes
+ * goes out on them; whatever the peer leads comes in on connections that it opened.
  *
- * A link that is lost is dialled again, after a pause that doubles from a tenth of a second to a second, with jitter, so
- * that a node that comes back is not greeted by everybody in the same instant. A member that goes away is hung up on: what
- * it misses from then on is noted, and nothing is kept for it.
+ * A link that is lost is dialled again, after a pause that doubles from a tenth of a second to a second, with jitter,
+ * so that a node that comes back is not greeted by everybody in the same instant. A member that goes away is hung up
+ * on: what it misses from then on is noted, and nothing is kept for it.
  */
 import type { TopologyMember } from '../records.js';
 import type { Calls } from './calls.js';

@@ -1,9 +1,9 @@
 /**
  * Serves PULL: another node, which leads some slots now, wants what this one has of them.
  *
- * The items go out on this worker's own link to the asker, and only when all of them have been applied there is the PULL
- * itself answered, with the slots for which this node was in sync until the asker began to lead. So the answer means "you
- * have all that I have", and it arrives at the worker that asked, which a frame on our own link might not.
+ * The items go out on this worker's own link to the asker, and only when all of them have been applied there is the
+ * PULL itself answered, with the slots for which this node was in sync until the asker began to lead. So the answer
+ * means "you have all that I have", and it arrives at the worker that asked, which a frame on our own link might not.
  *
  * It is served in the asker's epoch only. In an older one this node would still take writes from the leader before, and
  * what it sent would not be all it had.

@@ -2,21 +2,21 @@
  * How a node begins to lead a slot whose leader is gone (REPLICATION rule 15).
  *
  * The intuition. Every write acknowledged by a quorum is on Q of the W nodes that could acknowledge it. Whoever asks
- * W - Q + 1 of them that were in sync has met it, whatever the others know. So the new leader asks all, in its own epoch,
- * which they answer only when they have adopted it and therefore take nothing from the leader before any more; each sends
- * what it has, and then says for which slots it was in sync (pulls.ts). Versions decide what is newer; nothing else is
- * compared. Answers of nodes that were not in sync are used like all others, but do not count.
+ * W - Q + 1 of them that were in sync has met it, whatever the others know. So the new leader asks all, in its own
+ * epoch, which they answer only when they have adopted it and therefore take nothing from the leader before any more;
+ * each sends what it has, and then says for which slots it was in sync (pulls.ts). Versions decide what is newer;
+ * nothing else is compared. Answers of nodes that were not in sync are used like all others, but do not count.
  *
  * How much is asked for. If this node itself was in sync it lacks only what the old leader had under way, and the old
  * leader's heartbeats said up to when nothing was: only younger items are wanted, some thousand of a million. If it was
  * not, all.
  *
- * When it ends. With enough answers, as soon as everybody has answered; the silent are given a second, for a `one` write may
- * be with them alone. Without enough, `serve` goes on after that second and says that acknowledged writes may be missing;
- * `fence` waits. Where everybody who could know was asked, there is nothing to wait for.
+ * When it ends. With enough answers, as soon as everybody has answered; the silent are given a second, for a `one`
+ * write may be with them alone. Without enough, `serve` goes on after that second and says that acknowledged writes may
+ * be missing; `fence` waits. Where everybody who could know was asked, there is nothing to wait for.
  *
- * In clusters of four copies and more what was merged may be on too few nodes for a majority: until catch-up has brought it
- * there, no quorum is served (MERGING).
+ * In clusters of four copies and more what was merged may be on too few nodes for a majority: until catch-up has
+ * brought it there, no quorum is served (MERGING).
  */
 import { type LinkAnswer, type SlotBits, SlotFlag, SlotState } from '../../store/index.js';
 import type { Calls } from './calls.js';
@@ -72,7 +72,9 @@ interface Run {
   readonly asks: readonly Ask[];
   /** Not finished yet. */
   slots: SlotBits;
-  /** Of each slot: answers to come, in-sync answers so far and wanted, whether all who could know are among the asked. */
+  /**
+   * Of each slot: answers to come, in-sync answers so far and wanted, whether all who could know are among the asked.
+   */
   readonly waiting: Uint8Array;
   readonly inSync: Uint8Array;
   readonly wanted: Uint8Array;

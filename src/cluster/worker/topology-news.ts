@@ -1,7 +1,7 @@
 /**
  * Learns newer topologies from other nodes. The registry tells the primary process, which tells its workers; but that
- * process may be dead, or slow, while a peer is an epoch ahead already and does not take what this node sends. So a worker
- * that hears of a newer epoch asks whoever is in it.
+ * process may be dead, or slow, while a peer is an epoch ahead already and does not take what this node sends. So a
+ * worker that hears of a newer epoch asks whoever is in it.
  */
 import { z } from 'zod';
 import { Status } from '../../protocol/index.js';

@@ -1,9 +1,9 @@
 /**
- * What callers saw: every call with the moment it was begun and the moment it ended, on the world's true clock. Checkers
- * read nothing else.
+ * What callers saw: every call with the moment it was begun and the moment it ended, on the world's true clock.
+ * Checkers read nothing else.
  *
- * An outcome is `ok`, `failed` (surely not applied) or `unknown` (may be applied, now or later). A value is unique to its
- * write, save for counters; versions are compared as strings (src/protocol/version.ts).
+ * An outcome is `ok`, `failed` (surely not applied) or `unknown` (may be applied, now or later). A value is unique to
+ * its write, save for counters; versions are compared as strings (src/protocol/version.ts).
  */
 export type Level = 'one' | 'quorum' | 'all';
 export type ReadLevel = 'primary' | 'nearest' | 'quorum' | 'degraded';

@@ -2,9 +2,9 @@
  * The first checker: trusts versions. Per key, a version means one value; and a completed call must show a version at
  * least as new as the newest that any call had shown when it began (a write one above it, since it made it).
  *
- * One sweep over the moments at which calls begin and end, O(n log n). Applies to keys whose writes are acknowledged by a
- * quorum or all and whose reads ask a quorum; a miss is judged only where nothing may be evicted or expire, and then needs
- * a delete that explains it.
+ * One sweep over the moments at which calls begin and end, O(n log n). Applies to keys whose writes are acknowledged by
+ * a quorum or all and whose reads ask a quorum; a miss is judged only where nothing may be evicted or expire, and then
+ * needs a delete that explains it.
  */
 import { byKey, type Complaint, describeOperation, type Operation, type Read, type Write } from './history.js';
 

@@ -1,12 +1,12 @@
 /**
- * The second checker: does not trust versions. P. Gibbons and E. Korach, "Testing Shared Memories", SIAM J. Comput. 26(4),
- * 1997: with unique values a register's history is linearizable exactly if the zones of its values fit.
+ * The second checker: does not trust versions. P. Gibbons and E. Korach, "Testing Shared Memories", SIAM J. Comput.
+ * 26(4), 1997: with unique values a register's history is linearizable exactly if the zones of its values fit.
  *
- * A value's cluster is its write and the reads that returned it. Its zone reaches from the earliest end to the latest begin
- * of these. Forward (the earliest end comes first): the value was surely the current one in between, so no two forward
- * zones may overlap. Backward otherwise: the value was current at some moment within, which must not lie wholly inside a
- * forward zone of another value. A write whose outcome is unknown ends at infinity; one whose value nobody read is left
- * out. No read may end before its write begins.
+ * A value's cluster is its write and the reads that returned it. Its zone reaches from the earliest end to the latest
+ * begin of these. Forward (the earliest end comes first): the value was surely the current one in between, so no two
+ * forward zones may overlap. Backward otherwise: the value was current at some moment within, which must not lie wholly
+ * inside a forward zone of another value. A write whose outcome is unknown ends at infinity; one whose value nobody
+ * read is left out. No read may end before its write begins.
  *
  * Deletes are writes of "nothing", which is not a unique value; keys with deletes are left to the other checker.
  */

@@ -1,6 +1,6 @@
 /**
- * A client on the virtual network: real frames, and the real client's rules about where a request goes and what becomes of
- * it (router.ts, retry.ts, copy-read.ts); links and timers are simpler than the real ones.
+ * A client on the virtual network: real frames, and the real client's rules about where a request goes and what becomes
+ * of it (router.ts, retry.ts, copy-read.ts); links and timers are simpler than the real ones.
  */
 import { CopyRead } from '../../../src/client/copy-read.js';
 import { Budget, judge, type MishapKind } from '../../../src/client/retry.js';

@@ -2,8 +2,8 @@
  * What goes wrong in a run's first phase. Each class of fault is on with probability one half, with an intensity of its
  * own; each fault that can be mended is mended after a while, and all are when the second phase begins.
  *
- * `failuresMax` keeps what is lost within the promise that is checked: no more memories at once than Q - 1, and the next
- * only after the copies were restored.
+ * `failuresMax` keeps what is lost within the promise that is checked: no more memories at once than Q - 1, and the
+ * next only after the copies were restored.
  */
 import type { SimNode } from './node.js';
 import type { Random } from './random.js';
@@ -78,7 +78,10 @@ export class Faults {
     return [a?.name ?? '', b?.name ?? ''];
   }
 
-  /** At most one node down at a time, and only while all copies are in place: the promises are checked within their bounds. */
+  /**
+   * At most one node down at a time, and only while all copies are in place: the promises are checked within their
+   * bounds.
+   */
   #mayLose(): boolean {
     if (this.world.nodes.some(({ isUp }) => !isUp)) return false;
     const { members } = this.world.view;

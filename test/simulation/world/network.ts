@@ -2,9 +2,9 @@
  * A network of byte streams, as TCP shows them: first in, first out within a connection, no order between connections;
  * what the kernel accepted may be lost with a reset, and nothing is lost otherwise.
  *
- * Hosts are named. Between two hosts, one way at a time: a delay with jitter, a bandwidth, clogging (everything waits), and
- * a cut (nothing arrives, and nobody is told: half-open until somebody gives up). A connection belongs to an end on each
- * side; a host that crashes resets its connections, which the others learn a moment later, unless cut off.
+ * Hosts are named. Between two hosts, one way at a time: a delay with jitter, a bandwidth, clogging (everything waits),
+ * and a cut (nothing arrives, and nobody is told: half-open until somebody gives up). A connection belongs to an end on
+ * each side; a host that crashes resets its connections, which the others learn a moment later, unless cut off.
  */
 import type { Random } from './random.js';
 import type { Schedule } from './schedule.js';
@@ -57,8 +57,8 @@ export class Network {
   }
 
   /**
-   * Connects `from` to `address`. `opened` is called when that stands, `failed` when it is refused; neither while the way is
-   * cut.
+   * Connects `from` to `address`. `opened` is called when that stands, `failed` when it is refused; neither while the
+   * way is cut.
    */
   connect(
     from: string,

@@ -88,7 +88,8 @@ export class SimNode implements Machine {
     this.world.note(`${this.name} ${event} ${JSON.stringify(details)}`);
   }
 
-  // ---- processes -----------------------------------------------------------------------------------------------------
+  // ---- processes
+  // -----------------------------------------------------------------------------------------------------
 
   /** Starts the daemon: the primary process, which starts the workers. */
   start(): void {
@@ -188,7 +189,8 @@ export class SimNode implements Machine {
     return !worker.native.states().some((state) => waits.includes(state));
   }
 
-  // ---- between the processes -----------------------------------------------------------------------------------------
+  // ---- between the processes
+  // -----------------------------------------------------------------------------------------
 
   reported(report: { epoch: number; syncedEpoch: number; possibleLossSlots: number }): void {
     this.#control?.reported(report);

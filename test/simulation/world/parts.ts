@@ -1,4 +1,6 @@
-/** What the parts of a world know of each other: so much of the world and of a machine as those need who live in them. */
+/**
+ * What the parts of a world know of each other: so much of the world and of a machine as those need who live in them.
+ */
 import type { ProbeResult } from '../../../src/cluster/control/index.js';
 import type { ClusterReport, MemberRecord, TopologyView } from '../../../src/cluster/index.js';
 import type { NativeArena } from '../../../src/store/index.js';

@@ -1,11 +1,13 @@
 /**
  * A registry as the cluster may meet one: linearizable records with revisions, leases, watches, and every fault that a
- * real one showed. Its state is one map changed at moments of virtual time; what is unreliable is the way to and from it.
+ * real one showed. Its state is one map changed at moments of virtual time; what is unreliable is the way to and from
+ * it.
  *
  *   request ──delay──▶ applied (or lost) ──delay──▶ answer (or lost: the outcome is unknown)
  *
- * Faults: out of reach for a client, slow, an answer lost after the transaction was committed, a lease revoked although its
- * owner lives, watches that run late. A lease lapses a TTL after the last keep-alive that arrived, on the registry's clock.
+ * Faults: out of reach for a client, slow, an answer lost after the transaction was committed, a lease revoked although
+ * its owner lives, watches that run late. A lease lapses a TTL after the last keep-alive that arrived, on the
+ * registry's clock.
  */
 import type { Random } from './random.js';
 import type { Event, Schedule } from './schedule.js';

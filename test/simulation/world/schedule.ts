@@ -1,6 +1,6 @@
 /**
- * Virtual time: a heap of what is to happen, ordered by (time, random tie-break, sequence). Things due at the same moment
- * happen in an order that the seed draws, for no real machine promises one.
+ * Virtual time: a heap of what is to happen, ordered by (time, random tie-break, sequence). Things due at the same
+ * moment happen in an order that the seed draws, for no real machine promises one.
  */
 import type { Random } from './random.js';
 

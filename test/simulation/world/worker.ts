@@ -246,7 +246,8 @@ export class SimWorker {
     this.#afterCore();
   }
 
-  // ---- control frames ------------------------------------------------------------------------------------------------
+  // ---- control frames
+  // ------------------------------------------------------------------------------------------------
 
   #answerControl(): void {
     for (const frame of this.native.takeControl()) {

@@ -1,8 +1,10 @@
 /**
- * What callers do: several clients, each with a few calls open at once, on few keys, at all levels; and the history of it.
+ * What callers do: several clients, each with a few calls open at once, on few keys, at all levels; and the history of
+ * it.
  *
- * Keys are of kinds, so that each checker gets what it can judge: registers written and read at a quorum (`q`), registers
- * without deletes (`z`), counters (`n`), and keys at level one (`o`), for which only the weaker promises hold.
+ * Keys are of kinds, so that each checker gets what it can judge: registers written and read at a quorum (`q`),
+ * registers without deletes (`z`), counters (`n`), and keys at level one (`o`), for which only the weaker promises
+ * hold.
  */
 import { isVersion, Opcode, RequestFlag, Status } from '../../../src/protocol/index.js';
 import type { Increment, Level, Operation, Read, ReadLevel, Write } from '../check/history.js';

@@ -1,6 +1,6 @@
 /**
- * The world of one run: time, chance, a network, a registry and the nodes, all from one seed. Whatever happens is noted in
- * a trace, whose hash says whether two runs were the same, event for event.
+ * The world of one run: time, chance, a network, a registry and the nodes, all from one seed. Whatever happens is noted
+ * in a trace, whose hash says whether two runs were the same, event for event.
  */
 import { createHash, type Hash } from 'node:crypto';
 import type { ProbeResult } from '../../../src/cluster/control/index.js';

@@ -1,6 +1,6 @@
 /**
- * The client against a replicated cluster in which a node dies, stalls, takes over or lies behind: ordinary reads do not
- * fail, writes wait, and nothing is older than it may be.
+ * The client against a replicated cluster in which a node dies, stalls, takes over or lies behind: ordinary reads do
+ * not fail, writes wait, and nothing is older than it may be.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ConnectOptions, Henge, HengeError } from '../../../src/index.js';
