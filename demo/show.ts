@@ -139,8 +139,8 @@ function nodeView(
   seconds: number,
 ): NodeView {
   const share = now.slots / SLOTS;
-  if (now.state === 'unreachable') return { ...(last ?? { items: 0, bytes: 0 }), name: now.name, share, perSecond: 0 };
-  const operations = earlier === undefined || earlier.state === 'unreachable' ? now.operations : earlier.operations;
+  if (!now.isAnswering) return { ...(last ?? { items: 0, bytes: 0 }), name: now.name, share, perSecond: 0 };
+  const operations = earlier === undefined || !earlier.isAnswering ? now.operations : earlier.operations;
   return {
     name: now.name,
     share,

@@ -20,7 +20,8 @@ import {
   responseFrame,
   Status,
 } from '../protocol/index.js';
-import type { ControlFrame, NativeArena } from '../store/index.js';
+import type { ControlFrame, NativeArena, NativeWorker } from '../store/index.js';
+import { copyFigures } from './copy-figures.js';
 import type { WorkerBoot } from './messages.js';
 import { freshNonce, type Handshake, isProof, prove } from './peer-secret.js';
 
@@ -46,11 +47,13 @@ const PUSHED = 0;
 export class Control {
   readonly #boot: WorkerBoot;
   readonly #arena: NativeArena;
+  readonly #native: Pick<NativeWorker, 'states' | 'slotFlags'>;
   #topology: TopologyView;
 
-  constructor(boot: WorkerBoot, arena: NativeArena) {
+  constructor(boot: WorkerBoot, arena: NativeArena, native: Pick<NativeWorker, 'states' | 'slotFlags'>) {
     this.#boot = boot;
     this.#arena = arena;
+    this.#native = native;
     this.#topology = boot.topology;
   }
 
@@ -156,14 +159,14 @@ export class Control {
   }
 
   #stats(): Record<string, unknown> {
-    const { nodeName, nodeNumber, slots, workers, startedAtMs } = this.#boot;
+    const { nodeName, nodeNumber, workers, startedAtMs } = this.#boot;
     return {
       name: nodeName,
       number: nodeNumber,
       epoch: this.#arena.epoch(),
-      slots,
       workers,
       uptimeMs: Date.now() - startedAtMs,
+      ...copyFigures(this.#native),
       ...this.#arena.stats(),
     };
   }

@@ -14,7 +14,6 @@ export interface WorkerBoot {
   readonly idleTimeoutMs: number;
   readonly workers: number;
   readonly startedAtMs: number;
-  readonly slots: number;
   readonly logLevel: string;
   readonly topology: TopologyView;
   /** What this node does when it is cut off from the registry; the same in the whole cluster. */

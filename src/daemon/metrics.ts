@@ -16,6 +16,7 @@ export interface NodeFigures {
   readonly topology: TopologyView;
   readonly isCoordinator: boolean;
   readonly possibleLossSlots: number;
+  readonly isInSync: boolean;
   readonly slots: number;
   readonly workers: number;
   readonly workersReady: number;
@@ -42,6 +43,7 @@ const GAUGES: readonly (readonly [name: string, help: string, reading: Reading])
   ['henge_tombstones', 'Deleted keys remembered', ({ stats }) => stats.tombstones],
   ['henge_connections', 'Client connections', ({ report }) => report.connections],
   ['henge_epoch', 'Epoch of the topology', ({ topology }) => topology.epoch],
+  ['henge_in_sync', '1 while everything this node holds is in sync and served', ({ isInSync }) => Number(isInSync)],
   ['henge_coordinator', '1 while this node coordinates the cluster', ({ isCoordinator }) => Number(isCoordinator)],
   [
     'henge_possible_loss_slots',
@@ -61,6 +63,11 @@ const COUNTERS: readonly (readonly [name: string, help: string, reading: Reading
   ['henge_busy_total', 'Requests refused because of overload', ({ stats }) => stats.busy],
   ['henge_moved_total', 'Requests for slots that this node does not lead', ({ stats }) => stats.moved],
   ['henge_out_of_memory_total', 'Writes refused because no memory could be secured', ({ stats }) => stats.outOfMemory],
+  [
+    'henge_clock_refusals_total',
+    "Writes of other nodes refused because their clock was ahead of this node's",
+    ({ stats }) => stats.clockRefusals,
+  ],
   ['henge_protocol_errors_total', 'Connections closed for breaking the protocol', ({ stats }) => stats.protocolErrors],
   ['henge_frames_total', 'Requests received', ({ stats }) => stats.framesIn],
   ['henge_received_bytes_total', 'Bytes received from clients', ({ stats }) => stats.bytesIn],

@@ -45,8 +45,8 @@ await serve();
 async function serve(): Promise<void> {
   const addon = loadAddon();
   const arena = addon.attach(boot.arenaPath);
-  const control = new Control(boot, arena);
   const native = arena.worker();
+  const control = new Control(boot, arena, native);
   const plane = new DataPlane({
     native,
     control,

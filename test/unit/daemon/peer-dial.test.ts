@@ -18,7 +18,7 @@ import {
   requestFrame,
   Status,
 } from '../../../src/protocol/index.js';
-import { loadAddon, type NativeArena } from '../../../src/store/index.js';
+import { loadAddon, type NativeArena, type NativeWorker } from '../../../src/store/index.js';
 
 const SECRET = 'a secret that is long enough';
 const TOPOLOGY: TopologyView = {
@@ -39,8 +39,10 @@ class Listener {
   readonly greeted: number[] = [];
   readonly #server: Server;
   readonly #control: Control;
+  readonly #native: NativeWorker;
 
   constructor(arena: NativeArena, secret: string) {
+    this.#native = arena.worker();
     const boot: WorkerBoot = {
       nodeName: 'b',
       nodeNumber: 2,
@@ -51,13 +53,12 @@ class Listener {
       idleTimeoutMs: 0,
       workers: 1,
       startedAtMs: 0,
-      slots: 1,
       logLevel: 'silent',
       topology: TOPOLOGY,
       onPartition: 'serve',
       secret,
     };
-    this.#control = new Control(boot, arena);
+    this.#control = new Control(boot, arena, this.#native);
     this.#server = createServer((socket) => this.#serve(socket));
   }
 
@@ -68,6 +69,7 @@ class Listener {
 
   close(): void {
     this.#server.close();
+    this.#native.close();
   }
 
   #serve(socket: Socket): void {
