@@ -249,7 +249,7 @@ TEST("an index may die at any store of its growth") {
 
 // None that the eviction would have kept may be gone, none be torn or stale, and nothing point to what was given back.
 TEST("an eviction may die at any store") {
-  SmallWorld world(1200, 120 << 10);
+  SmallWorld world(1200, 184 << 10);
   world.restore();
   const Recording recording(&world, [](World& full) {
     for (uint32_t i = 0; i < 40; i++) full.run(Opcode::SET, "more" + std::to_string(i), valueOf(i, i % 9 == 0 ? 300 : 30));

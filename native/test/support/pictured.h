@@ -12,6 +12,7 @@
 #include "../../store/worker.h"
 #include "audit.h"
 #include "check.h"
+#include "rows.h"
 
 namespace pictured {
 
@@ -61,8 +62,7 @@ class World {
 
   void open() {
     memory->setClock(START_MS);
-    const std::string states(protocol::SLOTS, 1);
-    memory->install(1, reinterpret_cast<const uint8_t*>(states.data()));
+    memory->install(rows::epochOf(protocol::SLOTS, 1, 1, "1").installation());
     Failure failure;
     worker = Worker::open(*memory, &failure);
     if (worker == nullptr) abort();
