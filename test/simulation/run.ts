@@ -35,10 +35,12 @@ export interface RunResult {
 }
 
 const START_MS = 1_500;
-const SAFETY_MS = 6_000;
+const SAFETY_MS = 2_000;
 /** Healed, everything must be in place again within this time. */
 const LIVENESS_MS = 30_000;
 const DEADLINE_MS = 1_000;
+/** How often it is looked whether everything is in place. */
+const LOOK_MS = 100;
 
 export function simulate(options: RunOptions): RunResult {
   const random = new Random(options.seed ^ 0x5eed);
@@ -53,13 +55,12 @@ export function simulate(options: RunOptions): RunResult {
     world.schedule.runUntil(START_MS + (options.safetyMs ?? SAFETY_MS));
     workload.stop();
     faults.heal();
-    const isConverged = world.schedule.runUntil(world.schedule.nowMs + LIVENESS_MS, () => isSettled(world, workload));
+    const isConverged = converges(world, workload);
     if (!isConverged)
       world.violation(`not converged ${LIVENESS_MS} ms after healing: ${whyNotSettled(world, workload)}`);
-    const problems = [...world.violations, ...judge(workload.history)];
     return {
       seed: options.seed,
-      problems: isConverged ? [...problems, ...differences(world)] : problems,
+      problems: [...world.violations, ...judge(workload.history)],
       reached: world.reached,
       faults: faults.names,
       operations: workload.history.length,
@@ -73,8 +74,8 @@ export function simulate(options: RunOptions): RunResult {
 }
 
 function drawWorld(random: Random): WorldOptions {
-  const nodes = 3 + random.below(3);
-  const rf = random.pick([2, 3, 3, Math.min(5, nodes)]);
+  const nodes = 3 + random.below(2);
+  const rf = random.pick([2, 3, 3, Math.min(4, nodes)]);
   return {
     nodes,
     rf,
@@ -92,14 +93,20 @@ function drawWorld(random: Random): WorldOptions {
 function startWorkload(world: World, random: Random): Workload {
   const topology = world.view;
   const clients = Array.from({ length: 4 }, (_, index) => new SimClient(world, `c${index}`, random.fork(), topology));
-  const options = { keys: 3 + random.below(10), pauseMs: random.pick([2, 5, 10]), deadlineMs: DEADLINE_MS };
+  const options = { keys: 3 + random.below(10), pauseMs: random.pick([15, 25, 40]), deadlineMs: DEADLINE_MS };
   const workload = new Workload(world, clients, random.fork(), options);
   workload.start();
   return workload;
 }
 
-const isSettled = (world: World, workload: Workload): boolean =>
-  world.schedule.steps % 64 === 0 && whyNotSettled(world, workload) === undefined;
+function converges(world: World, workload: Workload): boolean {
+  const endMs = world.schedule.nowMs + LIVENESS_MS;
+  while (world.schedule.nowMs < endMs) {
+    world.schedule.runUntil(world.schedule.nowMs + LOOK_MS);
+    if (whyNotSettled(world, workload) === undefined) return true;
+  }
+  return false;
+}
 
 function whyNotSettled(world: World, workload: Workload): string | undefined {
   if (workload.open > 0) return `${workload.open} calls are open`;
@@ -110,7 +117,7 @@ function whyNotSettled(world: World, workload: Workload): string | undefined {
     if (node.arena.epoch() !== epoch) return `${node.name} is in epoch ${node.arena.epoch()}, not ${epoch}`;
     if (!node.isWhole()) return `${node.name} has slots that are not in sync`;
   }
-  return undefined;
+  return differences(world)[0];
 }
 
 function judge(history: readonly Operation[]): string[] {

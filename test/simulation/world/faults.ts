@@ -91,10 +91,10 @@ export class Faults {
   #all(): FaultPlan[] {
     const { world, random } = this;
     return [
-      { name: 'worker killed', meanPauseMs: 900, run: () => this.#node().killWorker() },
+      { name: 'worker killed', meanPauseMs: 300, run: () => this.#node().killWorker() },
       {
         name: 'worker paused',
-        meanPauseMs: 1_500,
+        meanPauseMs: 500,
         run: () => {
           const worker = this.#node().pauseWorker();
           if (worker !== undefined) this.#for(600, () => worker.resume());
@@ -102,7 +102,7 @@ export class Faults {
       },
       {
         name: 'control killed',
-        meanPauseMs: 4_000,
+        meanPauseMs: 1_200,
         run: () => {
           const node = this.#node();
           node.killControl();
@@ -111,7 +111,7 @@ export class Faults {
       },
       {
         name: 'node killed',
-        meanPauseMs: 4_000,
+        meanPauseMs: 1_200,
         run: () => {
           if (!this.#mayLose()) return;
           const node = this.#node();
@@ -123,7 +123,7 @@ export class Faults {
       },
       {
         name: 'node paused',
-        meanPauseMs: 5_000,
+        meanPauseMs: 1_500,
         run: () => {
           const node = this.#node();
           if (!node.isUp) return;
@@ -131,10 +131,10 @@ export class Faults {
           this.#for(2_500, () => node.resume());
         },
       },
-      { name: 'connection reset', meanPauseMs: 300, run: () => void world.network.resetOne(...this.#pair()) },
+      { name: 'connection reset', meanPauseMs: 200, run: () => void world.network.resetOne(...this.#pair()) },
       {
         name: 'clogged',
-        meanPauseMs: 700,
+        meanPauseMs: 233,
         run: () => {
           const [from, to] = this.#pair();
           world.network.direction(from, to).cloggedUntilMs = world.schedule.nowMs + random.between(5, 400);
@@ -142,7 +142,7 @@ export class Faults {
       },
       {
         name: 'cut one way',
-        meanPauseMs: 4_000,
+        meanPauseMs: 1_200,
         run: () => {
           const [from, to] = this.#pair();
           world.network.cut(from, to);
@@ -151,7 +151,7 @@ export class Faults {
       },
       {
         name: 'registry out of reach',
-        meanPauseMs: 5_000,
+        meanPauseMs: 1_500,
         run: () => {
           const { name } = this.#node();
           world.registry.faults.unreachable.add(name);
@@ -160,7 +160,7 @@ export class Faults {
       },
       {
         name: 'registry slow',
-        meanPauseMs: 4_000,
+        meanPauseMs: 1_200,
         run: () => {
           Object.assign(world.registry.faults, {
             delayMs: random.between(5, 200),
@@ -171,7 +171,7 @@ export class Faults {
       },
       {
         name: 'registry answers lost',
-        meanPauseMs: 3_000,
+        meanPauseMs: 1_000,
         run: () => {
           world.registry.faults.answerLostChance = 0.5;
           this.#for(2_000, () => {
@@ -181,7 +181,7 @@ export class Faults {
       },
       {
         name: 'lease revoked',
-        meanPauseMs: 4_000,
+        meanPauseMs: 1_200,
         run: () => {
           const { leases } = world.registry;
           if (leases.length > 0) world.registry.revoke(random.pick(leases));

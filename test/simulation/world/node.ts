@@ -85,6 +85,7 @@ export class SimNode implements Machine {
   }
 
   log(event: string, details: Readonly<Record<string, unknown>>): void {
+    this.world.sometimes(true, event);
     this.world.note(`${this.name} ${event} ${JSON.stringify(details)}`);
   }
 
@@ -154,6 +155,8 @@ export class SimNode implements Machine {
     for (const worker of this.workers) worker.native.abandon();
     this.workers = [];
     this.world.network.crash(this.name);
+    this.world.sometimes(true, 'a node went down');
+    this.world.sometimes(losesMemory, 'a memory was lost');
     this.setFence(0);
     if (losesMemory) {
       this.arena.close(false);
@@ -321,7 +324,8 @@ class ControlProcess {
       { value: TopologyRecord.parse(topology.value), revision: topology.revision },
     );
     for (const [key, stored] of members) this.#plane.onRecord(recordOf(key, stored));
-    const isFounding = own.incarnation === '' && this.#plane.view.epoch === 1;
+    const isFounding =
+      (own.incarnation === '' && this.#plane.view.epoch === 1) || node.world.mutations.coldIsWarm === true;
     node.setClock();
     node.arena.install(installationOf(this.#plane.view, isFounding, SLOTS));
     if (own.incarnation === '') this.#nameMemory(own, members);

@@ -22,10 +22,14 @@ export interface WorldOptions {
   readonly clockDriftMax: number;
 }
 
-/** Rules taken out on purpose, to see whether the checks notice (mutants.ts). */
+/** Rules taken out on purpose, to see whether the checks notice. */
 export interface Mutations {
   /** Rule 18: a write that may have run is sent again. */
   readonly blindResend?: boolean;
+  /** Rule 14: a memory that lost its contents is installed as if it had founded the cluster. */
+  readonly coldIsWarm?: boolean;
+  /** Rule 15: who takes a slot over leads it at once, and asks no other copy. */
+  readonly skipTakeOver?: boolean;
 }
 
 export interface SimWorld {

@@ -8,6 +8,7 @@
 
 import type { TopologyMember, TopologyView } from '../../../src/cluster/index.js';
 import { WorkerCore } from '../../../src/cluster/worker/index.js';
+import { slotsWhere } from '../../../src/cluster/worker/slot-bits.js';
 import {
   frameBytes,
   helloExtras,
@@ -18,12 +19,12 @@ import {
   responseFrame,
   Status,
 } from '../../../src/protocol/index.js';
-import { type ControlFrame, type NativeWorker, OutputFlag } from '../../../src/store/index.js';
+import { type ControlFrame, type NativeWorker, OutputFlag, SlotState } from '../../../src/store/index.js';
 import type { End, EndEvents } from './network.js';
 import type { Machine } from './parts.js';
 import type { Event } from './schedule.js';
 
-const TICK_MS = 20;
+const TICK_MS = 50;
 const INPUT_BYTES = 64 * 1024;
 /** Between a native call and the leaving of its output. */
 const LEAVE_MS_MAX = 0.05;
@@ -92,12 +93,19 @@ export class SimWorker {
   }
 
   adopt(view: TopologyView): void {
-    if (view.epoch < this.#view.epoch) return;
+    if (this.isDead || view.epoch < this.#view.epoch) return;
     this.#view = view;
     this.#enter();
     this.core.adopt(view);
+    if (this.#node.world.mutations.skipTakeOver) this.#leadAtOnce();
     this.#afterCore();
     this.#release();
+  }
+
+  #leadAtOnce(): void {
+    const states = this.native.states();
+    const slots = slotsWhere(states.length, (slot) => states[slot] === SlotState.TAKING_OVER);
+    this.native.finishTakeOver(this.#node.arena.epoch(), slots, 0);
   }
 
   pause(): void {
