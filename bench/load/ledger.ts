@@ -1,0 +1,55 @@
+/**
+ * What the callers of a cluster were promised, key by key, and what they find afterwards.
+ *
+ * Every key is counted up by one writer: the number under it says which write it was. The ledger knows the last number that was
+ * acknowledged and the last that was tried, so what is found can be judged: below the first it was lost; above the second
+ * nobody wrote it.
+ */
+export interface Verdict {
+  /** Keys that hold an older number than the last acknowledged one, or none. */
+  readonly lost: number;
+  /** Keys that hold what nobody wrote. */
+  readonly foreign: number;
+  readonly keys: number;
+}
+
+export class Ledger {
+  readonly #acknowledged: Uint32Array;
+  readonly #tried: Uint32Array;
+
+  constructor(readonly keys: number) {
+    this.#acknowledged = new Uint32Array(keys);
+    this.#tried = new Uint32Array(keys);
+  }
+
+  /** The number that the next write of a key carries. */
+  begin(key: number): number {
+    const next = (this.#tried[key] as number) + 1;
+    this.#tried[key] = next;
+    return next;
+  }
+
+  acknowledged(key: number, number: number): void {
+    if (number > (this.#acknowledged[key] as number)) this.#acknowledged[key] = number;
+  }
+
+  /** The last number acknowledged so far: a read that begins now may find nothing older. */
+  acknowledgedOf(key: number): number {
+    return this.#acknowledged[key] as number;
+  }
+
+  /** Judges what is found when all writes have ended. */
+  async judge(read: (key: number) => Promise<number | undefined>, atOnce = 64): Promise<Verdict> {
+    let [next, lost, foreign] = [0, 0, 0];
+    const lane = async (): Promise<void> => {
+      while (next < this.keys) {
+        const key = next++;
+        const found = (await read(key)) ?? 0;
+        if (found < (this.#acknowledged[key] as number)) lost++;
+        else if (found > (this.#tried[key] as number)) foreign++;
+      }
+    };
+    await Promise.all(Array.from({ length: atOnce }, lane));
+    return { lost, foreign, keys: this.keys };
+  }
+}
