@@ -1,7 +1,6 @@
 #include "worker.h"
 
 #include <sys/socket.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include <cstring>
@@ -180,25 +179,6 @@ napi_value execute(napi_env env, napi_callback_info info) {
   return written;
 }
 
-// HOT: once a chunk. The answers go to the kernel without a request object, a callback or a queue of JavaScript's. Any
-// error counts as nothing sent: the socket that owns the descriptor meets it at its own next write.
-napi_value sendOutput(napi_env env, napi_callback_info info) {
-  size_t count = 2;
-  napi_value arguments[2];
-  void* data = nullptr;
-  napi_get_cb_info(env, info, &count, arguments, nullptr, &data);
-  WorkerBox& box = *static_cast<WorkerBox*>(static_cast<Box*>(data));
-  int32_t descriptor = -1;
-  uint32_t bytes = 0;
-  if (napi_get_value_int32(env, arguments[0], &descriptor) != napi_ok ||
-      napi_get_value_uint32(env, arguments[1], &bytes) != napi_ok || bytes > box.output.size()) {
-    napi_throw_range_error(env, nullptr, "descriptor must be a number, bytes not more than the output holds");
-    return nullptr;
-  }
-  const ssize_t sent = ::send(descriptor, box.output.at(), bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
-  return makeNumber(env, sent < 0 ? 0 : static_cast<double>(sent));
-}
-
 // HOT: once an execute. One system call; net.Socket.write would cost a copy and a request object.
 napi_value send(napi_env env, napi_callback_info info) {
   const Call call(env, info);
@@ -287,7 +267,6 @@ napi_value makeWorker(napi_env env, const std::shared_ptr<Memory>& memory) {
   box->define(env, object, "greet", greet);
   box->define(env, object, "disconnect", disconnect);
   box->define(env, object, "execute", execute);
-  box->define(env, object, "send", sendOutput);
   box->define(env, object, "send", send);
   box->define(env, object, "takeControl", takeControl);
   box->define(env, object, "tick", tick);
