@@ -137,8 +137,9 @@ void replay(const Dialect& dialect, const ReplayOptions& options) {
   for (size_t first = 0; first < trace.size();) first += run.window(trace, first, &counts);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   std::printf("{\"requests\":%zu,\"hits\":%llu,\"misses\":%llu,\"refused\":%llu,\"refusal\":\"%s\",\"seconds\":%.6f}\n",
-              trace.size(), static_cast<unsigned long long>(counts.hits), static_cast<unsigned long long>(counts.misses),
-              static_cast<unsigned long long>(counts.refused), counts.lastRefusal.c_str(), elapsed.count());
+              trace.size(), static_cast<unsigned long long>(counts.hits),
+              static_cast<unsigned long long>(counts.misses), static_cast<unsigned long long>(counts.refused),
+              counts.lastRefusal.c_str(), elapsed.count());
 }
 
 }  // namespace henge::bench

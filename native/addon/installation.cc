@@ -36,13 +36,16 @@ bool readInstallation(napi_env env, napi_value value, const View& view, Installa
   }
   installation->epoch = static_cast<uint32_t>(epoch);
   installation->rf = static_cast<uint32_t>(rf);
-  installation->rows = static_cast<const uint16_t*>(readRows(env, fields.get("rows"), "rows", napi_uint16_array, slots));
+  installation->rows =
+      static_cast<const uint16_t*>(readRows(env, fields.get("rows"), "rows", napi_uint16_array, slots));
   if (installation->rows == nullptr) return false;
-  installation->roles = static_cast<const uint8_t*>(readRows(env, fields.get("roles"), "roles", napi_uint8_array, slots));
+  installation->roles =
+      static_cast<const uint8_t*>(readRows(env, fields.get("roles"), "roles", napi_uint8_array, slots));
   if (installation->roles == nullptr) return false;
   for (size_t i = 0; i < static_cast<size_t>(slots) * ROW_MAX; i++) {
     if (installation->roles[i] <= static_cast<uint8_t>(RowRole::AWAY)) continue;
-    napi_throw_range_error(env, nullptr, (std::to_string(installation->roles[i]) + " is not a role of a row's entry").c_str());
+    napi_throw_range_error(env, nullptr,
+                           (std::to_string(installation->roles[i]) + " is not a role of a row's entry").c_str());
     return false;
   }
   if (rf == 1 || view.replicated) return true;

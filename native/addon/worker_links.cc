@@ -16,7 +16,8 @@ napi_value linkUp(napi_env env, napi_callback_info info) {
   if (!box.isOpen() || !readConnection(call, box, &connection)) return nullptr;
   if (!call.integer(1, "nodeNumber", 1, UINT16_MAX, &node)) return nullptr;
   if (box.session().linkUp(connection, static_cast<uint16_t>(node))) return nullptr;
-  const std::string message = "There is a link to node " + std::to_string(node) + ", no room for one, or no new connection";
+  const std::string message =
+      "There is a link to node " + std::to_string(node) + ", no room for one, or no new connection";
   napi_throw_range_error(env, nullptr, message.c_str());
   return nullptr;
 }

@@ -1,5 +1,5 @@
-// The functions of a worker that are about slots, what they do on this node, and what the other nodes have of them. Each
-// checks its arguments and hands them to the store.
+// The functions of a worker that are about slots, what they do on this node, and what the other nodes have of them.
+// Each checks its arguments and hands them to the store.
 #include <cstdlib>
 #include <cstring>
 
@@ -39,7 +39,8 @@ bool readSlots(const Call& call, WorkerBox& box, size_t index, std::string_view*
   if (!call.bytes(index, "slots", slots)) return false;
   const size_t bytes = (size_t{box.worker().slotCount()} + 7) / 8;
   if (slots->size() == bytes) return true;
-  const std::string message = "slots has " + std::to_string(bytes) + " bytes here, not " + std::to_string(slots->size());
+  const std::string message =
+      "slots has " + std::to_string(bytes) + " bytes here, not " + std::to_string(slots->size());
   napi_throw_range_error(call.env(), nullptr, message.c_str());
   return false;
 }

@@ -44,13 +44,16 @@ bool Evictor::step(uint32_t records, uint64_t nowMs) {
 
 // ---- choosing ------------------------------------------------------------------------------------------------------
 
-uint32_t Evictor::sizeAt(uint32_t offset) const { return Record::plausible(view_, offset) ? Record(view_, offset).size() : 0; }
+uint32_t Evictor::sizeAt(uint32_t offset) const {
+  return Record::plausible(view_, offset) ? Record(view_, offset).size() : 0;
+}
 
 // Without the lock: a guess good enough to choose by. Dead and expired things are worth nothing.
 float Evictor::scoreOf(uint32_t offset, uint64_t nowMs) const {
   const Record record(view_, offset);
   if (record.kind() == RecordKind::DEAD) return 0;
-  if (record.kind() == RecordKind::FRAGMENT) return hashOfFragment(fragmentAt(view_, offset)) == 0 ? 0 : view_.learner->threshold();
+  if (record.kind() == RecordKind::FRAGMENT)
+    return hashOfFragment(fragmentAt(view_, offset)) == 0 ? 0 : view_.learner->threshold();
   if (record.isExpired(nowMs)) return 0;
   if (record.kind() == RecordKind::TOMBSTONE) return view_.learner->threshold();
   uint32_t bytes = record.size();
@@ -124,9 +127,9 @@ bool Evictor::weigh(uint32_t records, uint64_t nowMs) {
   return at_ >= end_;
 }
 
-// A fragment is worth what its item is, and nothing without one. Asked under the lock, since the cut holds only if sorting
-// finds what was weighed: from a region of fragments that were weighed by a guess everything might be kept, and a store of
-// such regions would never have room again.
+// A fragment is worth what its item is, and nothing without one. Asked under the lock, since the cut holds only if
+// sorting finds what was weighed: from a region of fragments that were weighed by a guess everything might be kept, and
+// a store of such regions would never have room again.
 float Evictor::scoreOfFragment(uint32_t offset) {
   const uint64_t hash = hashOfFragment(fragmentAt(view_, offset));
   if (hash == 0) return 0;
@@ -237,7 +240,8 @@ void Evictor::drop(Index* index, const Entry& entry, const KeyPlace& place, uint
     counters.evictions++;
     Heat displaced = 0;
     index->segment().hasGhosts = 1;
-    if (view_.ghostsOf(view_.segmentOf(place.slot)).put(place.hash, record.head()->heat, &displaced)) view_.learner->lost(displaced);
+    if (view_.ghostsOf(view_.segmentOf(place.slot)).put(place.hash, record.head()->heat, &displaced))
+      view_.learner->lost(displaced);
   }
   index->remove(entry);
 }
@@ -250,7 +254,8 @@ bool Evictor::relocate(Index* index, const Entry& entry, Heat heat) {
   Log& log = Learner::isNew(heat) ? new_ : kept_;
   if (!log.hasRoom(bytes) && !log.turn(0)) return false;
   const bool isWide = (from.head()->extra & EXTRA_WIDE) != 0;
-  if (!isWide && Record::needsWide(log.baseMs(), version.time)) return false;  // an item of 24 days that nobody wrote since
+  if (!isWide && Record::needsWide(log.baseMs(), version.time))
+    return false;  // an item of 24 days that nobody wrote since
   if (log.intern(version.epoch, version.node, bytes) < 0) return false;
   memcpy(log.headAt(), view_.at(entry.offset()), bytes);
   const Record to(view_, view_.offsetOf(log.headAt()));
@@ -263,7 +268,8 @@ bool Evictor::relocate(Index* index, const Entry& entry, Heat heat) {
   return true;
 }
 
-// A large item lives or goes as a whole, by the worth of its head; a fragment of a living one is copied and linked anew.
+// A large item lives or goes as a whole, by the worth of its head; a fragment of a living one is copied and linked
+// anew.
 void Evictor::sortFragment(uint32_t offset) {
   const uint64_t hash = hashOfFragment(fragmentAt(view_, offset));
   const uint32_t bytes = sizeOfFragment(view_, offset);
@@ -319,7 +325,8 @@ void Evictor::finish() {
   if (view_.learner->relearnDue(estimate)) relearn();
 }
 
-// A region that cannot be walked to its end may still be pointed into. Cold path, after damage only: every segment is asked.
+// A region that cannot be walked to its end may still be pointed into. Cold path, after damage only: every segment is
+// asked.
 void Evictor::purge() {
   view_.counters[locker_.place()].purges++;
   for (uint32_t i = 0; i < view_.geometry.segments; i++) {

@@ -1,9 +1,9 @@
-// Makes free regions out of full ones: chooses the region that is worth least, drops its cheapest items, and appends the
-// others anew (learner.h's essay has the procedure and its sources).
+// Makes free regions out of full ones: chooses the region that is worth least, drops its cheapest items, and appends
+// the others anew (learner.h's essay has the procedure and its sources).
 //
-// Work comes in small steps, so that no single request pays for a whole region. One victim at a time and worker; segment
-// locks are taken one at a time, and none is held while another is wanted. If a survivor finds no room, it is dropped: eviction
-// always ends with a free region.
+// Work comes in small steps, so that no single request pays for a whole region. One victim at a time and worker;
+// segment locks are taken one at a time, and none is held while another is wanted. If a survivor finds no room, it is
+// dropped: eviction always ends with a free region.
 #pragma once
 
 #include "index.h"
@@ -21,7 +21,8 @@ class Evictor {
   bool step(uint32_t records, uint64_t nowMs);
   // Works until a region was freed; false after REGIONS_MAX victims without one.
   bool run(uint64_t nowMs);
-  // Forgets an item under its segment's lock: version ghost where versions matter, floors raised by what that displaces.
+  // Forgets an item under its segment's lock: version ghost where versions matter, floors raised by what that
+  // displaces.
   static void rememberVersion(View& view, uint64_t hash, uint16_t slot, const Version& version);
   static void raiseFloor(View& view, uint16_t slot, const Version& version);
 

@@ -16,9 +16,9 @@ constexpr uint64_t BYTES_MAX = 64 * GIB;
 constexpr uint64_t RINGS_MIN = 24;
 constexpr uint64_t RINGS_MAX = (PLACES_MAX - 1) * LINKS_MAX;
 constexpr uint32_t REGIONS_MIN = 16;       // fewer leave eviction nothing to choose from
-// Large regions waste less at their ends and cut fewer values into fragments, whose remains lie dead when one of them is
-// evicted; many regions leave eviction more to choose from. On traces with values of 8 KiB, 512 to 1,024 regions missed 7 to
-// 10 % less than 2,048 to 4,096 (npm run bench -- hits).
+// Large regions waste less at their ends and cut fewer values into fragments, whose remains lie dead when one of them
+// is evicted; many regions leave eviction more to choose from. On traces with values of 8 KiB, 512 to 1,024 regions
+// missed 7 to 10 % less than 2,048 to 4,096 (npm run bench -- hits).
 constexpr uint64_t REGIONS_ENOUGH = 512;
 constexpr uint64_t ITEM_BYTES_TYPICAL = 192;  // one eviction ghost for each: 2 % of the memory
 
@@ -39,7 +39,8 @@ Geometry chooseGeometry(const MemoryOptions& options) {
   if (geometry.slotsPerSegment == 0) geometry.slotsPerSegment = 16;
   if (geometry.regionBytes == 0) {
     geometry.regionBytes = 64 * 1024;
-    while (geometry.regionBytes < MIB && geometry.regionBytes * REGIONS_ENOUGH * 2 <= options.bytes) geometry.regionBytes *= 2;
+    while (geometry.regionBytes < MIB && geometry.regionBytes * REGIONS_ENOUGH * 2 <= options.bytes)
+      geometry.regionBytes *= 2;
   }
   if (geometry.pageBytes == 0) {
     geometry.pageBytes = options.bytes < 256 * MIB ? 1024 : 4096;
@@ -48,8 +49,8 @@ Geometry chooseGeometry(const MemoryOptions& options) {
   return geometry;
 }
 
-// A ring holds what a link carries in a few milliseconds. There may be one for every worker and peer, but small memories
-// belong to small clusters: without a ring there is no link, and its writes are missed.
+// A ring holds what a link carries in a few milliseconds. There may be one for every worker and peer, but small
+// memories belong to small clusters: without a ring there is no link, and its writes are missed.
 void chooseRings(const MemoryOptions& options, Constants* constants) {
   if (!options.replicated) return;
   constants->ringEntries = options.bytes < 4 * MIB ? 128 : options.bytes < 256 * MIB ? 1024 : 8192;
@@ -63,7 +64,8 @@ uint64_t checksumOf(const Constants& constants) {
 
 uint64_t randomSeed() {
   uint64_t seed = 0;
-  if (getrandom(&seed, sizeof seed, 0) != static_cast<ssize_t>(sizeof seed)) seed = wallMs() ^ static_cast<uint64_t>(getpid()) << 40;
+  if (getrandom(&seed, sizeof seed, 0) != static_cast<ssize_t>(sizeof seed))
+    seed = wallMs() ^ static_cast<uint64_t>(getpid()) << 40;
   return seed;
 }
 
@@ -86,18 +88,20 @@ std::string bootId() {
 
 bool makeConstants(const MemoryOptions& options, Constants* constants, Failure* failure) {
   const Geometry geometry = chooseGeometry(options);
-  if (!isPowerOfTwo(geometry.segments) || !isPowerOfTwo(geometry.slotsPerSegment) || !isPowerOfTwo(geometry.regionBytes) ||
-      !isPowerOfTwo(geometry.pageBytes) || geometry.slotsPerSegment > 16 || geometry.pageBytes < 64 ||
-      !hasRoomForOwners(geometry) || geometry.regionBytes < 1024 ||
+  if (!isPowerOfTwo(geometry.segments) || !isPowerOfTwo(geometry.slotsPerSegment) ||
+      !isPowerOfTwo(geometry.regionBytes) || !isPowerOfTwo(geometry.pageBytes) || geometry.slotsPerSegment > 16 ||
+      geometry.pageBytes < 64 || !hasRoomForOwners(geometry) || geometry.regionBytes < 1024 ||
       static_cast<uint64_t>(geometry.segments) * geometry.slotsPerSegment > protocol::SLOTS) {
     return refuse(failure, "NO_MEMORY", "The geometry asked for is not one that a store can have.");
   }
   if (options.bytes > BYTES_MAX) return refuse(failure, "NO_MEMORY", "A node holds at most 64 GiB; start more nodes.");
-  if (options.nodeName.size() >= sizeof constants->nodeName) return refuse(failure, "WRONG_NODE", "A node's name has at most 127 bytes.");
+  if (options.nodeName.size() >= sizeof constants->nodeName)
+    return refuse(failure, "WRONG_NODE", "A node's name has at most 127 bytes.");
   if (static_cast<uint64_t>(options.valueBytesMax) + 1024 > options.bytes / 16) {
     return refuse(failure, "VALUE_TOO_LARGE",
-                  "A value of " + std::to_string(options.valueBytesMax) + " bytes can never fit: at most a sixteenth of the memory (" +
-                      std::to_string(options.bytes) + " bytes) may be one value. Give more memory or a smaller largest value.");
+                  "A value of " + std::to_string(options.valueBytesMax) +
+                      " bytes can never fit: at most a sixteenth of the memory (" + std::to_string(options.bytes) +
+                      " bytes) may be one value. Give more memory or a smaller largest value.");
   }
   memset(static_cast<void*>(constants), 0, sizeof *constants);
   constants->magic = ARENA_MAGIC;
@@ -113,7 +117,8 @@ bool makeConstants(const MemoryOptions& options, Constants* constants, Failure* 
   // A quarter of the memory is more index than even the smallest items need, and one segment must be able to hold all.
   constants->rootsPerSegment = static_cast<uint32_t>(options.bytes / 4 / directoryBytes) + 1;
   constants->ghostBuckets = static_cast<uint32_t>(options.bytes / ITEM_BYTES_TYPICAL / geometry.segments) + 8;
-  constants->versionGhostSets = options.replicated ? VersionGhosts::setsFor(options.bytes / 100 / geometry.segments) : 0;
+  constants->versionGhostSets =
+      options.replicated ? VersionGhosts::setsFor(options.bytes / 100 / geometry.segments) : 0;
   chooseRings(options, constants);
   uint64_t state = options.seed != 0 ? options.seed : randomSeed();
   constants->seedFirst = splitmix(&state);
@@ -133,7 +138,9 @@ bool makeConstants(const MemoryOptions& options, Constants* constants, Failure* 
   constants->regions = tables < options.bytes ? static_cast<uint32_t>((options.bytes - tables) / perRegion) : 0;
   const uint64_t pagesAtStart = static_cast<uint64_t>(geometry.segments) * geometry.pageBytes / geometry.regionBytes;
   if (constants->regions < REGIONS_MIN + pagesAtStart) {
-    return refuse(failure, "NO_MEMORY", "An arena of " + std::to_string(options.bytes) + " bytes has no room for items; give it more memory.");
+    return refuse(
+        failure, "NO_MEMORY",
+        "An arena of " + std::to_string(options.bytes) + " bytes has no room for items; give it more memory.");
   }
   return true;
 }
@@ -142,7 +149,8 @@ bool sameShape(const MemoryOptions& options, const Constants& constants) {
   Constants wanted;
   Failure ignored;
   if (!makeConstants(options, &wanted, &ignored)) return false;
-  return wanted.bytes == constants.bytes && memcmp(&wanted.geometry, &constants.geometry, sizeof wanted.geometry) == 0 &&
+  return wanted.bytes == constants.bytes &&
+         memcmp(&wanted.geometry, &constants.geometry, sizeof wanted.geometry) == 0 &&
          wanted.replicated == constants.replicated && wanted.valueBytesMax == constants.valueBytesMax &&
          wanted.regions == constants.regions;
 }
@@ -180,7 +188,8 @@ bool isAllZero(const char* base, uint64_t bytes) {
 void stampBoot(Constants* constants) {
   const std::string boot = bootId();
   memset(constants->bootId, 0, sizeof constants->bootId);
-  memcpy(constants->bootId, boot.data(), boot.size() < sizeof constants->bootId ? boot.size() : sizeof constants->bootId - 1);
+  memcpy(constants->bootId, boot.data(),
+         boot.size() < sizeof constants->bootId ? boot.size() : sizeof constants->bootId - 1);
 }
 
 uint64_t View::lay(char* memory, const Constants& constants, View* view) {
@@ -198,7 +207,8 @@ uint64_t View::lay(char* memory, const Constants& constants, View* view) {
   const uint64_t learner = take(sizeof(Learner), 64);
   const uint64_t slots = take(sizeof(Slot) * slotCount, 64);
   const uint64_t segments = take(sizeof(Segment) * geometry.segments, 64);
-  const uint64_t roots = take(sizeof(uint32_t) * static_cast<uint64_t>(constants.rootsPerSegment) * geometry.segments, 64);
+  const uint64_t roots =
+      take(sizeof(uint32_t) * static_cast<uint64_t>(constants.rootsPerSegment) * geometry.segments, 64);
   const uint64_t ghosts = take(GhostTable::bytesFor(constants.ghostBuckets) * geometry.segments, 64);
   const uint64_t versionGhosts = take(VersionGhosts::bytesFor(constants.versionGhostSets) * geometry.segments, 64);
   const uint64_t rowCount = constants.replicated != 0 ? slotCount : 0;

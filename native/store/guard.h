@@ -22,8 +22,8 @@ class Guard {
   bool holds_;
 };
 
-// Waits as long as it takes, for what must not be left out. The living hold a lock for microseconds, and of the dead and the
-// stopped somebody else takes care.
+// Waits as long as it takes, for what must not be left out. The living hold a lock for microseconds, and of the dead
+// and the stopped somebody else takes care.
 class Hold {
  public:
   Hold(Locker& locker, Segment* segment) : locker_(locker), segment_(segment) {

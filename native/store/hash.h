@@ -1,8 +1,9 @@
 // The two functions that place a key: its slot (CRC16, the cluster's rule) and its hash (keyed, this store's own).
 //
-// Slot: CRC16 XMODEM of the key, or of its {hash tag}, modulo 16,384, as in the Redis Cluster specification, so that any
-// language's cluster client computes the same. Hash: 64 bits by folded 128-bit multiplication in the manner of wyhash
-// (Wang Yi, 2019), with the store's random seed in place of its constants, so that nobody can choose colliding keys.
+// Slot: CRC16 XMODEM of the key, or of its {hash tag}, modulo 16,384, as in the Redis Cluster specification, so that
+// any language's cluster client computes the same. Hash: 64 bits by folded 128-bit multiplication in the manner of
+// wyhash (Wang Yi, 2019), with the store's random seed in place of its constants, so that nobody can choose colliding
+// keys.
 #pragma once
 
 #include <array>
@@ -40,7 +41,8 @@ inline uint16_t of(const char* data, size_t length) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(data);
   unsigned crc = 0;
   while (length >= 4) {
-    crc = TABLES[3][bytes[0] ^ (crc >> 8)] ^ TABLES[2][bytes[1] ^ (crc & 0xff)] ^ TABLES[1][bytes[2]] ^ TABLES[0][bytes[3]];
+    crc = TABLES[3][bytes[0] ^ (crc >> 8)] ^ TABLES[2][bytes[1] ^ (crc & 0xff)] ^ TABLES[1][bytes[2]] ^
+          TABLES[0][bytes[3]];
     bytes += 4;
     length -= 4;
   }

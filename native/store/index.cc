@@ -9,7 +9,8 @@ namespace henge {
 namespace {
 
 constexpr uint32_t FULL_PERCENT = 88;
-constexpr uint32_t HOMES_PER_STEP = 3;  // growing by a quarter leaves 2.2 insertions per home of the old size: 1 would do
+constexpr uint32_t HOMES_PER_STEP =
+    3;  // growing by a quarter leaves 2.2 insertions per home of the old size: 1 would do
 
 // Bit i: tag[i] equals. Two vector compares and two scalar ones, one cache line.
 inline uint32_t matchesOf(const Bucket* bucket, uint16_t tag) {
@@ -115,7 +116,8 @@ Entry Index::findOffset(uint64_t hash, uint16_t slot, uint32_t wanted) const {
 Entry Index::findLarge(uint64_t hash, uint16_t slot) const {
   return findWhere(hash, slot, [&](const Entry& entry) {
     const Record record(view_, entry.offset());
-    return record.kind() == RecordKind::ITEM && record.isBig() && record.big().firstFragment != 0 && record.place().hash == hash;
+    return record.kind() == RecordKind::ITEM && record.isBig() && record.big().firstFragment != 0 &&
+           record.place().hash == hash;
   });
 }
 
@@ -199,8 +201,8 @@ bool Index::putNear(const Home& home, uint16_t tag, uint32_t offset) {
   return false;
 }
 
-// All seven places full, once in some thousand insertions near the limit: one of their entries goes to another of its own
-// places, as in cuckoo hashing (Pagh and Rodler, 2004), one step deep.
+// All seven places full, once in some thousand insertions near the limit: one of their entries goes to another of its
+// own places, as in cuckoo hashing (Pagh and Rodler, 2004), one step deep.
 bool Index::insertEntry(uint64_t hash, uint16_t tag, uint32_t offset) {
   const Home home = homeOf(hash);
   if (putNear(home, tag, offset)) return true;
@@ -291,7 +293,9 @@ void Index::remove(const Entry& entry) {
 
 void Index::growStep() {
   if (segment_.bucketsOld == 0) {
-    if (static_cast<uint64_t>(segment_.entries) * 100 < static_cast<uint64_t>(segment_.buckets) * ENTRIES * FULL_PERCENT) return;
+    if (static_cast<uint64_t>(segment_.entries) * 100 <
+        static_cast<uint64_t>(segment_.buckets) * ENTRIES * FULL_PERCENT)
+      return;
     beginGrowth();
   }
   for (uint32_t i = 0; i < HOMES_PER_STEP && segment_.bucketsOld != 0; i++) {
@@ -306,7 +310,8 @@ void Index::beginGrowth() {
   while (segment_.pages < wanted && addPage()) {
   }
   if (segment_.pages <= pagesBefore) return;
-  // Each store says no more than the next one can make true: a size that nobody grows to, from a frontier above all homes.
+  // Each store says no more than the next one can make true: a size that nobody grows to, from a frontier above all
+  // homes.
   publish(&segment_.frontier, segment_.buckets);
   publish(&segment_.bucketsOld, segment_.buckets);
   publish(&segment_.buckets, segment_.pages << view_.pageShift);
@@ -323,7 +328,8 @@ void Index::moveHome(uint32_t home) {
     }
   }
   places[0]->strides = 0;
-  publish(&segment_.frontier, home);  // homeOf() answers with the new size now; a death before the end is the scrub's to mend
+  publish(&segment_.frontier,
+          home);  // homeOf() answers with the new size now; a death before the end is the scrub's to mend
   for (uint32_t i = 0; i < count; i++) {
     for (uint32_t at = 0; at < ENTRIES; at++) {
       const uint32_t offset = places[i]->offset[at];

@@ -1,15 +1,16 @@
 // A segment's index: from a key's hash to its record. Every call is under the segment's lock.
 //
 // Buckets of ten entries in hash order: home = hash * buckets >> 32, so a walk in bucket order is a walk in hash order
-// whatever the size, and a cursor is a hash. An entry that finds its home full goes to home + stride, for one of six strides
-// that its tag allows; the home's mask says which strides are in use (ten entries to a line and a dozen places to look keep
-// the index full to 0.88 at 7.3 bytes an item).
+// whatever the size, and a cursor is a hash. An entry that finds its home full goes to home + stride, for one of six
+// strides that its tag allows; the home's mask says which strides are in use (ten entries to a line and a dozen places
+// to look keep the index full to 0.88 at 7.3 bytes an item).
 //
-// Growing happens in place and a few homes at a time: the size becomes `buckets`, homes are moved from the top down, and
-// `frontier` says how far that came. A home below the frontier still follows `bucketsOld`. Since a larger size never lowers a
-// home, entries only ever move upwards, into buckets that were thinned out before.
+// Growing happens in place and a few homes at a time: the size becomes `buckets`, homes are moved from the top down,
+// and `frontier` says how far that came. A home below the frontier still follows `bucketsOld`. Since a larger size
+// never lowers a home, entries only ever move upwards, into buckets that were thinned out before.
 //
-// An entry is published by one store of its offset, and taken back by one. Accounts (items, bytes) are kept here as well.
+// An entry is published by one store of its offset, and taken back by one. Accounts (items, bytes) are kept here as
+// well.
 #pragma once
 
 #include "pool.h"
@@ -22,8 +23,8 @@ constexpr uint32_t STRIDE_COUNT = 12;
 constexpr uint32_t STRIDES_ALLOWED = 6;
 constexpr uint32_t NOWHERE = UINT32_MAX;
 
-// The store that publishes or takes back. What stands before it in the program happens before it, and what stands behind
-// happens behind: a death must never find a record dead that an entry still names.
+// The store that publishes or takes back. What stands before it in the program happens before it, and what stands
+// behind happens behind: a death must never find a record dead that an entry still names.
 inline void publish(uint32_t* word, uint32_t value) {
   __atomic_store_n(word, value, __ATOMIC_RELEASE);
   std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -101,7 +102,8 @@ class Index {
   uint32_t bucketsOf(const Home& home, Bucket** out) const;
   // Whether lookups of this hash look into bucket `number`; if so the home's mask is made to say it.
   bool reaches(uint64_t hash, uint16_t tag, uint32_t number);
-  // The bits of the home's mask that lead from it to bucket `number`: none if it is the home itself, else one, or NOWHERE.
+  // The bits of the home's mask that lead from it to bucket `number`: none if it is the home itself, else one, or
+  // NOWHERE.
   static uint32_t strideTo(const Home& home, uint16_t tag, uint32_t number);
   bool insertEntry(uint64_t hash, uint16_t tag, uint32_t offset);
   static void clear(Bucket* bucket, uint32_t at) {

@@ -39,7 +39,9 @@ bool isForsaken(const View& view, uint32_t word) {
   return isGone || lockWord(holder, place.incarnation.load()) != word || placeIsDead(place);
 }
 
-bool leads(const SlotMoment& moment) { return moment.state == SlotState::PRIMARY || moment.state == SlotState::TAKING_OVER; }
+bool leads(const SlotMoment& moment) {
+  return moment.state == SlotState::PRIMARY || moment.state == SlotState::TAKING_OVER;
+}
 
 }  // namespace
 
@@ -106,8 +108,8 @@ bool Installer::install(const Installation& installation) {
   return true;
 }
 
-// Every node of a row gets a place in the table of peers; those that no row names any more are to leave it, unless a link to
-// them stands.
+// Every node of a row gets a place in the table of peers; those that no row names any more are to leave it, unless a
+// link to them stands.
 void Installer::enlist(const Installation& installation, std::vector<bool>* isLeaving) {
   std::vector<bool> isNamed(UINT16_MAX + 1, false);
   const size_t entries = static_cast<size_t>(view_.slotCount()) * ROW_MAX;
@@ -160,8 +162,8 @@ void Installer::installSlot(const Installation& installation, uint16_t slot) {
   rewrite(slot, before, after, row);
 }
 
-// What is known of the leader before. Its watermark is taken down here, as it stood at the end: a node that leads a slot no
-// longer says nothing about it with the watermarks that follow.
+// What is known of the leader before. Its watermark is taken down here, as it stood at the end: a node that leads a
+// slot no longer says nothing about it with the watermarks that follow.
 void Installer::noteReign(Row* row, const SlotMoment& before, const SlotMoment& after, const Row& old) const {
   const bool isGapless = before.epoch != 0 && before.epoch + 1 == after.epoch;
   if (!isGapless) return;
@@ -176,8 +178,8 @@ void Installer::noteReign(Row* row, const SlotMoment& before, const SlotMoment& 
   if (before.state == SlotState::REPLICA && leader >= 0) row->heldUntilMs = view_.peers[leader].watermarkMs.load();
 }
 
-// A death in the middle must not leave a new row beside an old state. While it is written the slot has no part in anything and
-// no epoch, so that whoever begins anew finds a gap and believes nothing.
+// A death in the middle must not leave a new row beside an old state. While it is written the slot has no part in
+// anything and no epoch, so that whoever begins anew finds a gap and believes nothing.
 void Installer::rewrite(uint16_t slot, const SlotMoment& before, const SlotMoment& after, const Row& row) {
   const Row old = view_.rows[slot];
   setMoment(view_, slot, SlotMoment{});
@@ -187,9 +189,10 @@ void Installer::rewrite(uint16_t slot, const SlotMoment& before, const SlotMomen
   setMoment(view_, slot, after);
 }
 
-// What is known of the copies of a slot in its new epoch. Who leads on keeps its books. A new leader knows that the old one,
-// with which it was in sync, lacks nothing; of everybody else it knows nothing.
-void Installer::noteCopies(uint16_t slot, const SlotMoment& before, const SlotMoment& after, const Row& old, const Row& row) {
+// What is known of the copies of a slot in its new epoch. Who leads on keeps its books. A new leader knows that the old
+// one, with which it was in sync, lacks nothing; of everybody else it knows nothing.
+void Installer::noteCopies(uint16_t slot, const SlotMoment& before, const SlotMoment& after, const Row& old,
+                           const Row& row) {
   Peers peers(view_);
   const bool isGapless = before.epoch != 0 && before.epoch + 1 == after.epoch;
   const bool keepsBooks = isGapless && leads(before) && leads(after);
@@ -211,7 +214,8 @@ void Installer::noteCopies(uint16_t slot, const SlotMoment& before, const SlotMo
       continue;
     }
     peers.forget(slot, peer);
-    const bool lacksNothing = isFounded || (isGapless && before.state == SlotState::REPLICA && row.nodes[i] == before.leader);
+    const bool lacksNothing =
+        isFounded || (isGapless && before.state == SlotState::REPLICA && row.nodes[i] == before.leader);
     // The state is not in place yet, by which miss() would know that the slot is led here.
     if (!lacksNothing) {
       slots.whole = static_cast<uint16_t>(slots.whole | bit);

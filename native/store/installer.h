@@ -1,8 +1,9 @@
-// Puts an epoch in place on one node: each slot's state, row and what is known of its copies change together, under their
-// segment's lock (REPLICATION.md rules 14 and 25). Called by the primary process or by any worker that learns of an epoch.
+// Puts an epoch in place on one node: each slot's state, row and what is known of its copies change together, under
+// their segment's lock (REPLICATION.md rules 14 and 25). Called by the primary process or by any worker that learns of
+// an epoch.
 //
-// One at a time, by a lock that names its holder. A death on the way leaves some slots in the new epoch and the header in the
-// old one; whoever comes next does the rest. A slot caught in the middle has no part in anything until then.
+// One at a time, by a lock that names its holder. A death on the way leaves some slots in the new epoch and the header
+// in the old one; whoever comes next does the rest. A slot caught in the middle has no part in anything until then.
 #pragma once
 
 #include <vector>

@@ -1,12 +1,14 @@
-// Items as they travel between nodes: the records of ITEMS and QUERY, and the extras of REPLICATE (src/protocol/spec.ts draws
-// them).
+// Items as they travel between nodes: the records of ITEMS and QUERY, and the extras of REPLICATE (src/protocol/spec.ts
+// draws them).
 #pragma once
 
 #include "replication.h"
 
 namespace henge {
 
-inline size_t itemRecordBytes(const Item& item) { return protocol::ITEM_RECORD_BYTES + item.key.size() + item.value.size(); }
+inline size_t itemRecordBytes(const Item& item) {
+  return protocol::ITEM_RECORD_BYTES + item.key.size() + item.value.size();
+}
 
 // Writes itemRecordBytes(item) bytes.
 size_t encodeItemRecord(char* out, const Item& item);

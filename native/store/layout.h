@@ -29,8 +29,8 @@ constexpr uint32_t CLEAN = 0x6e61656c;  // no single damaged byte makes it of a 
 
 constexpr uint32_t ENTRIES = 10;
 
-// One cache line. An entry is in use when its offset is not 0; its tag is slot & 15 in the high four bits and 12 bits of
-// the hash, never 0. `strides` is a mask over STRIDES: where entries whose home is this bucket have overflowed to.
+// One cache line. An entry is in use when its offset is not 0; its tag is slot & 15 in the high four bits and 12 bits
+// of the hash, never 0. `strides` is a mask over STRIDES: where entries whose home is this bucket have overflowed to.
 struct Bucket {
   uint16_t tag[ENTRIES];
   uint32_t offset[ENTRIES];
@@ -58,8 +58,8 @@ struct alignas(CACHE_LINE) Segment {
 };
 static_assert(sizeof(Segment) == 128, "two lines: words, then pages");
 
-// A slot's state word and what it has forgotten (REPLICATION rules 11 and 25); under its segment's lock. The first eight
-// bytes change in one store.
+// A slot's state word and what it has forgotten (REPLICATION rules 11 and 25); under its segment's lock. The first
+// eight bytes change in one store.
 struct alignas(8) Slot {
   uint32_t epoch;
   uint8_t state;
@@ -100,7 +100,8 @@ struct alignas(CACHE_LINE) Peer {
 };
 static_assert(sizeof(Peer) == 64, "a line each");
 
-// What a peer has of a segment's slots, a bit each, for slots that this node leads. [segment][peer], under the segment's lock.
+// What a peer has of a segment's slots, a bit each, for slots that this node leads. [segment][peer], under the
+// segment's lock.
 struct PeerSlots {
   uint16_t missed;   // lacks something that was written here
   uint16_t whole;    // nothing is known: lacks everything. A subset of `missed`
@@ -125,8 +126,8 @@ enum class RecordKind : uint32_t { ITEM = 0, TOMBSTONE = 1, FRAGMENT = 2, DEAD =
 
 //  0 ms  4 counter  6 stamp  7 key length  8 word  12 heat  14 extra   [expiry 6] [Big 12] [wide time 8]  key  value
 //
-// word: payload length 19 | kind 2 | TTL | UPDATING | BIG | encoding 8. A record that is BIG has its true lengths in Big and
-// perhaps a chain of fragments; its payload length is then what of key and value stands in the record itself.
+// word: payload length 19 | kind 2 | TTL | UPDATING | BIG | encoding 8. A record that is BIG has its true lengths in
+// Big and perhaps a chain of fragments; its payload length is then what of key and value stands in the record itself.
 struct RecordHead {
   uint32_t ms;       // relative to the region's base, signed
   uint16_t counter;
@@ -168,7 +169,8 @@ enum class RegionKind : uint32_t { FREE = 0, OPEN = 1, SEALED = 2, EVICTING = 3,
 // The truth about a region is one word: kind 3 bits, log 1 (NEW or KEPT), owner's place 8, sequence 52.
 struct RegionState {
   static uint64_t make(RegionKind kind, uint32_t log, uint32_t owner, uint64_t sequence) {
-    return static_cast<uint64_t>(kind) | static_cast<uint64_t>(log) << 3 | static_cast<uint64_t>(owner) << 4 | sequence << 12;
+    return static_cast<uint64_t>(kind) | static_cast<uint64_t>(log) << 3 | static_cast<uint64_t>(owner) << 4 |
+           sequence << 12;
   }
   static RegionKind kind(uint64_t word) { return static_cast<RegionKind>(word & 7); }
   static uint32_t log(uint64_t word) { return static_cast<uint32_t>(word >> 3) & 1; }
@@ -180,8 +182,8 @@ constexpr uint32_t NO_OWNER = 0xff;
 
 constexpr uint32_t CHECKPOINTS = 16;
 
-// A region's first bytes: what it is for, a second time, since both its state and its base are single words that damage may
-// change. `check` is the complement of `word`: milliseconds of the base, or INDEX_REGION.
+// A region's first bytes: what it is for, a second time, since both its state and its base are single words that damage
+// may change. `check` is the complement of `word`: milliseconds of the base, or INDEX_REGION.
 struct RegionHead {
   uint64_t word;
   uint64_t check;
@@ -189,7 +191,8 @@ struct RegionHead {
 constexpr uint32_t REGION_HEAD_BYTES = sizeof(RegionHead);
 constexpr uint64_t INDEX_REGION = 0x7865646e492a6548ULL;
 
-// Written by the region's owner alone. Checkpoints are record borders, one in each sixteenth of the region, where a sample begins.
+// Written by the region's owner alone. Checkpoints are record borders, one in each sixteenth of the region, where a
+// sample begins.
 struct RegionMeta {
   uint64_t baseMs;
   uint32_t head;    // bytes in use from the region's start
@@ -205,8 +208,8 @@ struct Stamp {
 };
 static_assert(sizeof(Stamp) == 8, "");
 
-// First page of an index region, behind the region's head: whose page each of its pages is. The truth from which a segment's
-// pages are found again.
+// First page of an index region, behind the region's head: whose page each of its pages is. The truth from which a
+// segment's pages are found again.
 struct PageOwner {
   uint32_t segment;     // + 1; 0 free
   uint32_t pageNumber;  // DIRECTORY | number for a page of page numbers
@@ -222,7 +225,7 @@ struct alignas(CACHE_LINE) Place {
   std::atomic<uint32_t> state;
   std::atomic<uint32_t> incarnation;
   std::atomic<int32_t> pid;
-  std::atomic<uint32_t> takingOver;    // the dead holder's word of a lock being taken over, until its segment is scrubbed
+  std::atomic<uint32_t> takingOver;  // the dead holder's word of a lock being taken over, until its segment is scrubbed
   std::atomic<uint64_t> startTime;     // of the process, in ticks since boot (/proc/PID/stat)
   std::atomic<uint64_t> heartbeatMs;   // monotonic
   std::atomic<uint32_t> intentTarget;  // an overwrite in place under way: the record, and

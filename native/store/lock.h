@@ -1,9 +1,9 @@
 // A segment's lock: one word that names its holder, so that a death while holding it can be noticed and repaired.
 //
 // Taking it is one compare-and-swap, giving it back one store. It is held for nanoseconds, without system calls or
-// allocations inside. Who finds it held spins, then sleeps in between, and after WAIT_MS_MAX answers `busy`: the living are
-// never robbed. A lock whose holder is dead is taken over from exactly the dead holder's word, and the segment is scrubbed
-// before anybody else sees it.
+// allocations inside. Who finds it held spins, then sleeps in between, and after WAIT_MS_MAX answers `busy`: the living
+// are never robbed. A lock whose holder is dead is taken over from exactly the dead holder's word, and the segment is
+// scrubbed before anybody else sees it.
 #pragma once
 
 #include "view.h"
@@ -27,7 +27,8 @@ class Locker {
   // False: somebody alive held it for WAIT_MS_MAX.
   bool acquire(Segment* segment) {
     uint32_t expected = 0;
-    if (__builtin_expect(segment->lock.compare_exchange_strong(expected, word_, std::memory_order_acquire), 1)) return true;
+    if (__builtin_expect(segment->lock.compare_exchange_strong(expected, word_, std::memory_order_acquire), 1))
+      return true;
     return acquireSlow(segment);
   }
   void release(Segment* segment) { segment->lock.store(0, std::memory_order_release); }

@@ -1,9 +1,9 @@
-// A worker's two logs: NEW for items nobody has asked for twice, KEPT for the others. Each has one open region that this
-// worker alone appends to, so appending needs no lock.
+// A worker's two logs: NEW for items nobody has asked for twice, KEPT for the others. Each has one open region that
+// this worker alone appends to, so appending needs no lock.
 //
-// Room is secured before a segment's lock is taken, since that may mean evicting; the record itself is written under the
-// lock, where its version and heat are known, and becomes reachable by one store of its offset. The head moves before that
-// store: a death in between leaves a dead record, never a reachable one outside the log.
+// Room is secured before a segment's lock is taken, since that may mean evicting; the record itself is written under
+// the lock, where its version and heat are known, and becomes reachable by one store of its offset. The head moves
+// before that store: a death in between leaves a dead record, never a reachable one outside the log.
 #pragma once
 
 #include <vector>

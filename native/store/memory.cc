@@ -83,9 +83,11 @@ std::unique_ptr<Memory> Memory::create(const MemoryOptions& options, Failure* fa
     const auto length = static_cast<off_t>(constants.bytes);
     // A file's pages are secured now: a full disk found later would be a SIGBUS in the middle of a store.
     // Of what was found nothing stays: the parts of a store begin as zeros.
-    const bool isSized = ftruncate(memory->fd_, 0) == 0 && ftruncate(memory->fd_, length) == 0 && (options.file.empty() || posix_fallocate(memory->fd_, 0, length) == 0);
+    const bool isSized = ftruncate(memory->fd_, 0) == 0 && ftruncate(memory->fd_, length) == 0 &&
+                         (options.file.empty() || posix_fallocate(memory->fd_, 0, length) == 0);
     if (!isSized) {
-      fail(failure, "NO_MEMORY", "There is no room for an arena of " + std::to_string(constants.bytes) + " bytes: " + reason());
+      fail(failure, "NO_MEMORY",
+           "There is no room for an arena of " + std::to_string(constants.bytes) + " bytes: " + reason());
       return nullptr;
     }
     if (!memory->map(constants.bytes, failure)) return nullptr;
@@ -112,13 +114,14 @@ bool Memory::openFile(const MemoryOptions& options, Failure* failure) {
   return true;
 }
 
-// Every process of a node holds the file shared, so whoever gets it exclusively is alone. A process that died a moment ago
-// may still be letting go.
+// Every process of a node holds the file shared, so whoever gets it exclusively is alone. A process that died a moment
+// ago may still be letting go.
 bool Memory::lockFile(int operation, Failure* failure) {
   const uint64_t deadlineMs = monotonicMs() + FILE_LOCK_WAIT_MS;
   while (flock(fd_, operation | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return fail(failure, "IO", "The arena cannot be locked: " + reason());
-    if (monotonicMs() >= deadlineMs) return fail(failure, "IN_USE", "The arena " + file_ + " is in use by another process.");
+    if (monotonicMs() >= deadlineMs)
+      return fail(failure, "IN_USE", "The arena " + file_ + " is in use by another process.");
     const timespec nap{0, 20'000'000};
     nanosleep(&nap, nullptr);
   }
@@ -144,15 +147,18 @@ void Memory::format(const Constants& constants) {
   writeConstants(view_.base, constants);  // until then it is all zero, and may be made anew
 }
 
-// Leaves origin_ NEW when what was found is of no use and may be made anew: another boot's unclean memory, or no arena yet.
+// Leaves origin_ NEW when what was found is of no use and may be made anew: another boot's unclean memory, or no arena
+// yet.
 bool Memory::adopt(const MemoryOptions& options, Failure* failure) {
   Constants constants;
   if (!readConstants(view_.base, view_.bytes, &constants)) {
     if (isAllZero(view_.base, view_.bytes)) return true;
-    return fail(failure, "NOT_AN_ARENA", file_ + " is not an arena of this version of Henge; remove it or name another file.");
+    return fail(failure, "NOT_AN_ARENA",
+                file_ + " is not an arena of this version of Henge; remove it or name another file.");
   }
   if (options.nodeName != constants.nodeName || options.nodeNumber != constants.nodeNumber) {
-    return fail(failure, "WRONG_NODE", file_ + " belongs to node " + constants.nodeName + ", not to " + options.nodeName + ".");
+    return fail(failure, "WRONG_NODE",
+                file_ + " belongs to node " + constants.nodeName + ", not to " + options.nodeName + ".");
   }
   if (!sameShape(options, constants)) return true;
   View::lay(view_.base, constants, &view_);
@@ -279,7 +285,8 @@ void Memory::slewClock(const View& view) {
 
 void Memory::setClock(uint64_t ms) { view_.header->manualMs.store(ms); }
 
-// ---- what the node looks at ------------------------------------------------------------------------------------------
+// ---- what the node looks at
+// ------------------------------------------------------------------------------------------
 
 bool Memory::install(const Installation& installation) { return Installer(view_, 0).install(installation); }
 

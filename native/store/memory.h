@@ -63,8 +63,8 @@ class Memory {
   int takePlace();
   void leavePlace(uint32_t place);
 
-  // Declares a process (or one place) dead: its locks are taken over and scrubbed, its regions sealed, its places freed. False:
-  // somebody alive is scrubbing after it; the next reap() comes back for it.
+  // Declares a process (or one place) dead: its locks are taken over and scrubbed, its regions sealed, its places
+  // freed. False: somebody alive is scrubbing after it; the next reap() comes back for it.
   int reap(int pid);
   bool reapPlace(uint32_t place);
 

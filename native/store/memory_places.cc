@@ -1,5 +1,5 @@
-// Who may hold locks: places are taken, left, and reaped after a death. A dead worker's place is not given to another until
-// every lock it held is scrubbed and its regions are sealed; what it staged is needed until then.
+// Who may hold locks: places are taken, left, and reaped after a death. A dead worker's place is not given to another
+// until every lock it held is scrubbed and its regions are sealed; what it staged is needed until then.
 #include <sched.h>
 #include <unistd.h>
 
@@ -87,14 +87,17 @@ void Memory::takeOverAll(uint32_t word, Locker& locker) {
   }
 }
 
-// Whether somebody alive scrubs what the holder of this word left, be it at second hand. Who died doing so is cleared up after.
+// Whether somebody alive scrubs what the holder of this word left, be it at second hand. Who died doing so is cleared
+// up after.
 bool Memory::isTakenOver(uint32_t word, Locker& locker) {
   bool isTaken = false;
   for (uint32_t i = 0; i < PLACES_MAX; i++) {
     uint32_t link = view_.places[i].takingOver.load();
     for (uint32_t depth = 0; depth < PLACES_MAX && link != word; depth++) {
       const uint32_t next = placeOfWord(link);
-      link = next < PLACES_MAX && lockWord(next, view_.places[next].incarnation.load()) == link ? view_.places[next].takingOver.load() : 0;
+      link = next < PLACES_MAX && lockWord(next, view_.places[next].incarnation.load()) == link
+                 ? view_.places[next].takingOver.load()
+                 : 0;
     }
     if (link != word) continue;
     if (placeIsDead(view_.places[i])) {

@@ -8,8 +8,12 @@ constexpr uint64_t GENERATION_MASK = 0xffff;
 
 uint64_t sinceWord(uint64_t ms, uint64_t before) { return ms << 16 | ((before + 1) & GENERATION_MASK); }
 
-void setBits(uint16_t* bits, uint32_t bit) { __atomic_store_n(bits, static_cast<uint16_t>(*bits | bit), __ATOMIC_RELEASE); }
-void clearBits(uint16_t* bits, uint32_t bit) { __atomic_store_n(bits, static_cast<uint16_t>(*bits & ~bit), __ATOMIC_RELEASE); }
+void setBits(uint16_t* bits, uint32_t bit) {
+  __atomic_store_n(bits, static_cast<uint16_t>(*bits | bit), __ATOMIC_RELEASE);
+}
+void clearBits(uint16_t* bits, uint32_t bit) {
+  __atomic_store_n(bits, static_cast<uint16_t>(*bits & ~bit), __ATOMIC_RELEASE);
+}
 
 }  // namespace
 
@@ -69,7 +73,8 @@ void Peers::missWhole(uint16_t slot, uint32_t peer) {
 
 void Peers::forget(uint16_t slot, uint32_t peer) {
   PeerSlots& slots = slotsOf(slot, peer);
-  for (uint16_t PeerSlots::* bits : {&PeerSlots::synced, &PeerSlots::told, &PeerSlots::sending, &PeerSlots::whole, &PeerSlots::missed}) {
+  for (uint16_t PeerSlots::*bits :
+       {&PeerSlots::synced, &PeerSlots::told, &PeerSlots::sending, &PeerSlots::whole, &PeerSlots::missed}) {
     clearBits(&(slots.*bits), bitOf(slot));
   }
 }

@@ -1,5 +1,5 @@
-// What every other node has of the slots that this one leads: a table of peers, and for each peer and segment some bits a
-// slot (REPLICATION.md rules 5 to 8).
+// What every other node has of the slots that this one leads: a table of peers, and for each peer and segment some bits
+// a slot (REPLICATION.md rules 5 to 8).
 //
 //   missed   it lacks something written here; nothing lacking is older than the peer's `since`
 //   whole    everything must be sent
@@ -7,9 +7,9 @@
 //   synced   it was declared in sync, and every link to it has stood since
 //   told     it may believe that it is in sync
 //
-// Bits are read and changed under their segment's lock. `since` is one word a peer, shared by all segments: lowered without a
-// lock, after the bit was set; given up when no bit is left anywhere, unless somebody lowered it meanwhile (its low 16 bits
-// count that).
+// Bits are read and changed under their segment's lock. `since` is one word a peer, shared by all segments: lowered
+// without a lock, after the bit was set; given up when no bit is left anywhere, unless somebody lowered it meanwhile
+// (its low 16 bits count that).
 #pragma once
 
 #include "guard.h"

@@ -17,7 +17,8 @@ uint32_t Pool::claim(uint32_t log, uint32_t place, uint32_t reserve) {
     const uint32_t region = start + i < view_.regionCount ? start + i : start + i - view_.regionCount;
     uint64_t word = view_.regionStates[region].load(std::memory_order_relaxed);
     if (RegionState::kind(word) != RegionKind::FREE) continue;
-    if (!view_.regionStates[region].compare_exchange_strong(word, RegionState::make(RegionKind::OPEN, log, place, 0))) continue;
+    if (!view_.regionStates[region].compare_exchange_strong(word, RegionState::make(RegionKind::OPEN, log, place, 0)))
+      continue;
     header->freeHint.store(region + 1, std::memory_order_relaxed);
     header->regionsFree.fetch_sub(1, std::memory_order_relaxed);
     RegionMeta& meta = view_.regionMetas[region];
@@ -49,7 +50,8 @@ void Pool::sealAll(uint32_t place) {
 bool Pool::beginEviction(uint32_t region, uint32_t place) {
   uint64_t word = view_.regionStates[region].load(std::memory_order_acquire);
   if (RegionState::kind(word) != RegionKind::SEALED) return false;
-  const uint64_t evicting = RegionState::make(RegionKind::EVICTING, RegionState::log(word), place, RegionState::sequence(word));
+  const uint64_t evicting =
+      RegionState::make(RegionKind::EVICTING, RegionState::log(word), place, RegionState::sequence(word));
   return view_.regionStates[region].compare_exchange_strong(word, evicting);
 }
 

@@ -1,6 +1,6 @@
-// The pool of regions that logs and indexes are made of. The truth about a region is one atomic word (RegionState), taken by
-// compare-and-swap; there are no lists to repair after a death. Looking for a free or the oldest region reads all words:
-// some microseconds, once per region filled.
+// The pool of regions that logs and indexes are made of. The truth about a region is one atomic word (RegionState),
+// taken by compare-and-swap; there are no lists to repair after a death. Looking for a free or the oldest region reads
+// all words: some microseconds, once per region filled.
 //
 //   FREE --claim--> OPEN (a worker's log) --seal--> SEALED --evict--> EVICTING --release--> FREE
 //     \--newPage--> INDEX (cut into pages, never given back)
@@ -22,8 +22,8 @@ class Pool {
   // A region to append to, or NO_REGION when no more than `reserve` are free.
   uint32_t claim(uint32_t log, uint32_t place, uint32_t reserve);
   void seal(uint32_t region);
-  // After a death, or when a worker leaves: its open regions are sealed, those it was evicting too. An index region that it
-  // opened and nobody was shown is free again.
+  // After a death, or when a worker leaves: its open regions are sealed, those it was evicting too. An index region
+  // that it opened and nobody was shown is free again.
   void sealAll(uint32_t place);
   bool beginEviction(uint32_t region, uint32_t place);
   void release(uint32_t region);
@@ -38,7 +38,9 @@ class Pool {
   // A zeroed index page for a segment, as a record offset; 0 when no region is to be had.
   uint32_t newPage(uint32_t segment, uint32_t pageNumber, uint32_t place);
   // Nobody will use this page after all. It is not cut again.
-  void disown(uint32_t page) { ownersOf(view_.regionOf(page))[view_.bytesInRegion(page) / view_.geometry.pageBytes] = PageOwner{}; }
+  void disown(uint32_t page) {
+    ownersOf(view_.regionOf(page))[view_.bytesInRegion(page) / view_.geometry.pageBytes] = PageOwner{};
+  }
   void firstPage(uint32_t segment);
 
   static uint32_t ownersPerRegion(const View& view) { return view.geometry.regionBytes / view.geometry.pageBytes; }

@@ -44,7 +44,8 @@ Version Record::version() const {
   if ((record->extra & EXTRA_WIDE) != 0) {
     memcpy(&version.time, at_ + wideAt(), WIDE_BYTES);
   } else {
-    const uint64_t ms = view_->regionMetas[region].baseMs + static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(record->ms)));
+    const uint64_t ms = view_->regionMetas[region].baseMs +
+                        static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(record->ms)));
     version.time = ms << 16 | record->counter;
   }
   return version;
@@ -58,8 +59,9 @@ bool Record::hasStamp() const {
 
 bool Record::setVersion(const Version& version, bool mayIntern) const {
   const uint32_t region = view_->regionOf(offset_);
-  const int stamp = mayIntern ? internStamp(*view_, region, version.epoch, version.node, view_->regionMetas[region].head)
-                              : findStamp(*view_, region, version.epoch, version.node);
+  const int stamp = mayIntern
+                        ? internStamp(*view_, region, version.epoch, version.node, view_->regionMetas[region].head)
+                        : findStamp(*view_, region, version.epoch, version.node);
   if (stamp < 0) return false;
   const uint64_t baseMs = view_->regionMetas[region].baseMs;
   const bool isWide = (head()->extra & EXTRA_WIDE) != 0;
@@ -154,7 +156,8 @@ bool Record::plausible(const View& view, uint32_t offset) {
   const uint32_t word = record.word();
   if (Word::kind(word) == RecordKind::FRAGMENT) return fragmentPlausible(view, offset);
   if (record.payloadAt() > room || record.size() > room) return false;
-  if (Word::kind(word) == RecordKind::TOMBSTONE) return !record.isBig() && record.head()->keyLength == TOMBSTONE_KEY_BYTES;
+  if (Word::kind(word) == RecordKind::TOMBSTONE)
+    return !record.isBig() && record.head()->keyLength == TOMBSTONE_KEY_BYTES;
   if (!record.isBig()) return record.head()->keyLength > 0;
   const Big big = record.big();
   if (big.keyLength == 0 || big.keyLength > protocol::Limit::KEY_BYTES_MAX) return false;

@@ -1,7 +1,8 @@
 // Reading and writing single records: the only code that knows how lengths, expiry and versions are packed into them.
 //
-// A record is read under its segment's lock, where it is known to be whole; or without it (prefetching, sampling, walking
-// a region), where any bytes may be met. `plausible` is what stands between the second kind of reader and a wild pointer.
+// A record is read under its segment's lock, where it is known to be whole; or without it (prefetching, sampling,
+// walking a region), where any bytes may be met. `plausible` is what stands between the second kind of reader and a
+// wild pointer.
 #pragma once
 
 #include <cstring>
@@ -20,12 +21,14 @@ struct Word {
   }
   static uint32_t payload(uint32_t word) { return word & PAYLOAD_BYTES_MAX; }
   static RecordKind kind(uint32_t word) { return static_cast<RecordKind>((word >> 19) & 3); }
-  static uint32_t withKind(uint32_t word, RecordKind kind) { return (word & ~(3u << 19)) | static_cast<uint32_t>(kind) << 19; }
+  static uint32_t withKind(uint32_t word, RecordKind kind) {
+    return (word & ~(3u << 19)) | static_cast<uint32_t>(kind) << 19;
+  }
   static uint8_t encoding(uint32_t word) { return static_cast<uint8_t>(word >> 24); }
 };
 
-// What a record is to be made of, before it has a place. Of key and value, `first` and `second` stand in the record itself;
-// the rest, if any, is in the chain of fragments.
+// What a record is to be made of, before it has a place. Of key and value, `first` and `second` stand in the record
+// itself; the rest, if any, is in the chain of fragments.
 struct Draft {
   std::string_view first;
   std::string_view second;
@@ -63,7 +66,8 @@ class Record {
 
   // Bytes taken in the region, rounded to granules.
   uint32_t size() const {
-    if (kindOf(word()) == RecordKind::FRAGMENT) return view_->rounded(static_cast<uint32_t>(sizeof(FragmentHead)) + Word::payload(word()));
+    if (kindOf(word()) == RecordKind::FRAGMENT)
+      return view_->rounded(static_cast<uint32_t>(sizeof(FragmentHead)) + Word::payload(word()));
     return view_->rounded(payloadAt() + inlineBytes());
   }
 
@@ -92,7 +96,8 @@ class Record {
     return value;
   }
   void setBig(const Big& value) const { memcpy(at_ + bigAt(), &value, sizeof value); }
-  // One store, behind everything before it: the chain is the old one or the new one. The word may stand at an odd place.
+  // One store, behind everything before it: the chain is the old one or the new one. The word may stand at an odd
+  // place.
   void setFirstFragment(uint32_t offset) const {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     memcpy(at_ + bigAt() + offsetof(Big, firstFragment), &offset, sizeof offset);
@@ -104,7 +109,8 @@ class Record {
   // True when (epoch, node) could be named in the record's own region; else nothing is written.
   bool setVersion(const Version& version, bool mayIntern) const;
 
-  // The bytes of key and value, wherever they stand: `copy` reads `length` bytes from `from` on, false for a broken chain.
+  // The bytes of key and value, wherever they stand: `copy` reads `length` bytes from `from` on, false for a broken
+  // chain.
   bool copy(uint32_t from, uint32_t length, char* out) const;
   bool keyEquals(std::string_view key) const;
   KeyPlace place() const;  // computed from the key; a tombstone carries it
@@ -136,13 +142,16 @@ class Record {
   char* at_ = nullptr;
 };
 
-inline FragmentHead* fragmentAt(const View& view, uint32_t offset) { return reinterpret_cast<FragmentHead*>(view.at(offset)); }
+inline FragmentHead* fragmentAt(const View& view, uint32_t offset) {
+  return reinterpret_cast<FragmentHead*>(view.at(offset));
+}
 inline uint64_t hashOfFragment(const FragmentHead* fragment) {
   return static_cast<uint64_t>(fragment->hashHigh) << 32 | fragment->hashLow;
 }
 bool fragmentPlausible(const View& view, uint32_t offset);
 
-// Table of (epoch, node) at a region's end. `find` returns its index or -1; `intern` adds, for the region's owner alone.
+// Table of (epoch, node) at a region's end. `find` returns its index or -1; `intern` adds, for the region's owner
+// alone.
 int findStamp(const View& view, uint32_t region, uint32_t epoch, uint16_t node);
 int internStamp(const View& view, uint32_t region, uint32_t epoch, uint16_t node, uint32_t headLimit);
 

@@ -1,8 +1,8 @@
-// The words of replication: what a slot does on this node, who has copies of it, what a write sends them, and what is known
-// of what each has. No logic.
+// The words of replication: what a slot does on this node, who has copies of it, what a write sends them, and what is
+// known of what each has. No logic.
 //
-// The table of what changes a slot's state is in slot_state.cc; rows and peers are kept in shared memory by installer.cc,
-// peers.cc and rings.cc. Bits of slots travel as text: slot s is bit s & 7 of byte s >> 3.
+// The table of what changes a slot's state is in slot_state.cc; rows and peers are kept in shared memory by
+// installer.cc, peers.cc and rings.cc. Bits of slots travel as text: slot s is bit s & 7 of byte s >> 3.
 #pragma once
 
 #include <string>
@@ -26,8 +26,8 @@ enum class SlotState : uint8_t {
 
 namespace SlotFlag {
 constexpr uint8_t POSSIBLE_LOSS = 1;
-// Of a REPLICA: its primary is not heard any more. Of a slot that is neither that nor led: it was in sync, or led, when the
-// leader before ended.
+// Of a REPLICA: its primary is not heard any more. Of a slot that is neither that nor led: it was in sync, or led, when
+// the leader before ended.
 constexpr uint8_t DETACHED = 2;
 constexpr uint8_t MERGING = 4;
 constexpr uint8_t DEPOSED = 8;
@@ -83,8 +83,8 @@ struct PeerNews {
   uint64_t watermarkMs = 0;
 };
 
-// Of every slot, what is known of who led it before the present leader: its number, 0 if not known, and the moment before
-// which whatever it wrote is here; SINCE_NOTHING: all of it.
+// Of every slot, what is known of who led it before the present leader: its number, 0 if not known, and the moment
+// before which whatever it wrote is here; SINCE_NOTHING: all of it.
 struct Reigns {
   std::string leaders;     // u16 each
   std::string heldUntilMs; // double each

@@ -66,12 +66,14 @@ bool Rings::hasRing(uint32_t peer) const {
   return false;
 }
 
-// Entries of one ring need not be in the order of their versions: each segment has a clock of its own. So all are looked at.
+// Entries of one ring need not be in the order of their versions: each segment has a clock of its own. So all are
+// looked at.
 uint64_t Rings::lowestMs(uint32_t peer) const {
   uint64_t lowest = SINCE_NOTHING;
   for (uint32_t i = 0; i < view_.ringCount; i++) {
     const Ring* ring = view_.ring(i);
-    if (ring->owner.load(std::memory_order_acquire) == 0 || ring->peer.load(std::memory_order_relaxed) != peer) continue;
+    if (ring->owner.load(std::memory_order_acquire) == 0 || ring->peer.load(std::memory_order_relaxed) != peer)
+      continue;
     const uint32_t head = ring->head.load(std::memory_order_acquire);
     for (uint32_t left = used(i), number = head; left > 0; left--, number++) {
       const uint64_t ms = at(i, number).ms;

@@ -1,9 +1,10 @@
-// What is under way from a worker to a peer, kept in shared memory so that no death can hide it (REPLICATION.md rule 5).
+// What is under way from a worker to a peer, kept in shared memory so that no death can hide it (REPLICATION.md rule
+// 5).
 //
-// A ring belongs to one link: one worker, one peer. An entry goes in under the lock of the slot's segment, before the write
-// is published, and out when the peer has acknowledged; frames of a link are answered in their order, so the oldest entry is
-// the next to go. Whoever finds the link or the worker gone turns every entry into a missed bit, and only then frees the ring.
-// The same information as a count for each slot, at the cost of what is under way.
+// A ring belongs to one link: one worker, one peer. An entry goes in under the lock of the slot's segment, before the
+// write is published, and out when the peer has acknowledged; frames of a link are answered in their order, so the
+// oldest entry is the next to go. Whoever finds the link or the worker gone turns every entry into a missed bit, and
+// only then frees the ring. The same information as a count for each slot, at the cost of what is under way.
 #pragma once
 
 #include "peers.h"

@@ -48,7 +48,8 @@ void Scrub::segment(uint32_t index, uint32_t deadWord) {
   // Who died may have been taking over from another that died: everybody's overwrite in this segment is finished.
   Place* dead[PLACES_MAX];
   uint32_t count = 0;
-  for (uint32_t word = deadWord; count < PLACES_MAX && holderOf(word) != nullptr; word = dead[count - 1]->takingOver.load()) {
+  for (uint32_t word = deadWord; count < PLACES_MAX && holderOf(word) != nullptr;
+       word = dead[count - 1]->takingOver.load()) {
     dead[count++] = holderOf(word);
   }
   bool isFinished[PLACES_MAX] = {};
@@ -150,7 +151,8 @@ void Scrub::clearBroken(Index* index) {
   }
 }
 
-// A tag that is not its record's was damaged, or the record's key was. In the second case it may have come to be another's.
+// A tag that is not its record's was damaged, or the record's key was. In the second case it may have come to be
+// another's.
 void Scrub::settleTags(Index* index) {
   eachEntry(view_, *index, [&](Bucket* bucket, uint32_t, uint32_t at) {
     const KeyPlace place = Record(view_, bucket->offset[at]).place();
@@ -161,8 +163,9 @@ void Scrub::settleTags(Index* index) {
   });
 }
 
-// A death leaves the entries of one home at most where the stored sizes do not want them. If more of them stand where an index
-// of all pages, done with growing, wants them, the sizes were damaged. Every index can be brought to that size from the top down.
+// A death leaves the entries of one home at most where the stored sizes do not want them. If more of them stand where
+// an index of all pages, done with growing, wants them, the sizes were damaged. Every index can be brought to that size
+// from the top down.
 void Scrub::chooseSize(Index* index) {
   const uint32_t all = index->segment().pages << view_.pageShift;
   uint32_t asStored = 0;
@@ -170,7 +173,8 @@ void Scrub::chooseSize(Index* index) {
   eachEntry(view_, *index, [&](const Bucket* bucket, uint32_t number, uint32_t at) {
     const uint64_t hash = Record(view_, bucket->offset[at]).place().hash;
     asStored += Index::strideTo(index->homeOf(hash), bucket->tag[at], number) != NOWHERE;
-    asGrown += Index::strideTo(Home{static_cast<uint32_t>((hash >> 32) * all >> 32), all}, bucket->tag[at], number) != NOWHERE;
+    asGrown +=
+        Index::strideTo(Home{static_cast<uint32_t>((hash >> 32) * all >> 32), all}, bucket->tag[at], number) != NOWHERE;
   });
   if (asGrown > asStored) index->setSize(all);
 }
@@ -192,7 +196,8 @@ bool Scrub::placeEntries(Index* index) {
 Scrub::Placed Scrub::placeEntry(Index* index, Bucket* bucket, uint32_t number, uint32_t at) {
   const Record record(view_, bucket->offset[at]);
   const KeyPlace place = record.place();
-  // A death while moving leaves an entry twice. Of two records of one key, which only damage can bring back, the older goes.
+  // A death while moving leaves an entry twice. Of two records of one key, which only damage can bring back, the older
+  // goes.
   const Entry twin = index->findTwin(place.hash, place.slot, Entry{bucket, at});
   if (twin.exists()) {
     const Record other(view_, twin.offset());
@@ -265,13 +270,14 @@ bool Scrub::everything() {
   return true;
 }
 
-// Nobody is attached any more. An overwrite is finished only where the record says that it is under way: nothing else vouches
-// for the place's words here.
+// Nobody is attached any more. An overwrite is finished only where the record says that it is under way: nothing else
+// vouches for the place's words here.
 void Scrub::freePlaces() {
   for (uint32_t i = 0; i < PLACES_MAX; i++) {
     Place& place = view_.places[i];
     const uint32_t target = place.intentTarget.load();
-    const bool isUnderWay = target != 0 && Record::plausible(view_, target) && (Record(view_, target).word() & Word::UPDATING) != 0;
+    const bool isUnderWay =
+        target != 0 && Record::plausible(view_, target) && (Record(view_, target).word() & Word::UPDATING) != 0;
     if (isUnderWay) finishOverwrite(&place, view_.segmentOf(Record(view_, target).place().slot));
     place.intentTarget.store(0);
     place.takingOver.store(0);

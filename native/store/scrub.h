@@ -1,11 +1,11 @@
-// Makes a segment's index true again after its lock's holder died at an arbitrary instruction, or after an unclean stop of
-// everything, or after damage.
+// Makes a segment's index true again after its lock's holder died at an arbitrary instruction, or after an unclean stop
+// of everything, or after damage.
 //
-// Stores to an index are ordered so that any prefix of them can be finished or undone: an entry is published by its offset
-// and cleared by it; a moved entry is copied before it is cleared; a record overwritten in place is marked UPDATING and its
-// new content stands complete in the dead worker's log. The scrub trusts nothing: it checks every page, entry and record,
-// clears single entries that do not hold, puts those at the wrong place where lookups find them, and counts anew.
-// It may itself be killed at any point and be run again.
+// Stores to an index are ordered so that any prefix of them can be finished or undone: an entry is published by its
+// offset and cleared by it; a moved entry is copied before it is cleared; a record overwritten in place is marked
+// UPDATING and its new content stands complete in the dead worker's log. The scrub trusts nothing: it checks every
+// page, entry and record, clears single entries that do not hold, puts those at the wrong place where lookups find
+// them, and counts anew. It may itself be killed at any point and be run again.
 //
 // Against damage every word that leads to more than one item stands twice (directory and page owners, region state and
 // head), and of two that differ the one is believed that the rest agrees with.
@@ -21,11 +21,12 @@ class Scrub {
  public:
   Scrub(View& view, uint32_t place) : view_(view), place_(place) {}
 
-  // Under the segment's lock. `deadWord`: the lock's word of the holder that died, whose unfinished overwrite is completed, or 0.
+  // Under the segment's lock. `deadWord`: the lock's word of the holder that died, whose unfinished overwrite is
+  // completed, or 0.
   void segment(uint32_t index, uint32_t deadWord);
 
-  // An unclean arena, nobody else attached: what each region holds, then every segment, then which regions are free. False:
-  // nothing is left that could be a store.
+  // An unclean arena, nobody else attached: what each region holds, then every segment, then which regions are free.
+  // False: nothing is left that could be a store.
   bool everything();
 
  private:

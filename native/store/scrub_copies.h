@@ -1,7 +1,7 @@
 // The part of a scrub that concerns other nodes: rows, peers and rings of a memory whose last users died.
 //
-// After one worker's death all of it still holds, but for one bit whose version may not be noted. After an unclean stop of
-// everything nothing of what is known about others is believed, and what is not well-formed is taken out.
+// After one worker's death all of it still holds, but for one bit whose version may not be noted. After an unclean stop
+// of everything nothing of what is known about others is believed, and what is not well-formed is taken out.
 #pragma once
 
 #include "view.h"

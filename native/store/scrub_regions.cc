@@ -1,8 +1,8 @@
 // The scrub's second half: whose page each page of an index is, and what each region holds.
 //
-// A segment finds its pages through its directory, and an index region says of each of its pages whose it is. After a death
-// the owners are the truth. After damage either may be wrong: an owner that no directory confirms gives way to a directory
-// whose own page is nowhere to be found.
+// A segment finds its pages through its directory, and an index region says of each of its pages whose it is. After a
+// death the owners are the truth. After damage either may be wrong: an owner that no directory confirms gives way to a
+// directory whose own page is nowhere to be found.
 #include <algorithm>
 #include <vector>
 
@@ -22,7 +22,8 @@ uint64_t ownedKey(uint32_t segment, uint32_t pageNumber) { return static_cast<ui
 PageOwner* Scrub::ownerOf(uint32_t offset) const {
   if (!view_.inRegions(offset)) return nullptr;
   const uint32_t region = view_.regionOf(offset);
-  if (RegionState::kind(view_.regionStates[region].load(std::memory_order_relaxed)) != RegionKind::INDEX) return nullptr;
+  if (RegionState::kind(view_.regionStates[region].load(std::memory_order_relaxed)) != RegionKind::INDEX)
+    return nullptr;
   const uint32_t inRegion = view_.bytesInRegion(offset);
   const uint32_t page = inRegion / view_.geometry.pageBytes;
   if (page == 0 || inRegion % view_.geometry.pageBytes != 0) return nullptr;
@@ -92,24 +93,28 @@ uint32_t Scrub::pageNamed(uint32_t segment, uint32_t pageNumber) const {
   if (root != pageNumber) return root < view_.rootsPerSegment ? view_.rootsOf(segment)[root] : 0;
   if (pageNumber >= view_.pagesMax()) return 0;
   const uint32_t itsRoot = pageNumber < DIRECT_PAGES ? 0 : (pageNumber - DIRECT_PAGES) / (view_.geometry.pageBytes / 4);
-  const bool isReadable = pageNumber < DIRECT_PAGES || isOwnedBy(view_.rootsOf(segment)[itsRoot], segment, DIRECTORY_PAGE | itsRoot);
+  const bool isReadable =
+      pageNumber < DIRECT_PAGES || isOwnedBy(view_.rootsOf(segment)[itsRoot], segment, DIRECTORY_PAGE | itsRoot);
   return isReadable ? Index(view_, segment, place_).pageAt(pageNumber) : 0;
 }
 
-// Of a directory and an owner that differ, the owner is right if the directory that it names confirms it, or if the segment
-// of the other directory owns the page in question elsewhere.
+// Of a directory and an owner that differ, the owner is right if the directory that it names confirms it, or if the
+// segment of the other directory owns the page in question elsewhere.
 void Scrub::settleOwner(const Owned& owned, uint32_t segment, uint32_t pageNumber, uint32_t offset) {
   PageOwner* owner = ownerOf(offset);
-  if (owner == nullptr || isOwnedBy(offset, segment, pageNumber) || owned.count(ownedKey(segment, pageNumber)) != 0) return;
+  if (owner == nullptr || isOwnedBy(offset, segment, pageNumber) || owned.count(ownedKey(segment, pageNumber)) != 0)
+    return;
   if (pageNamed(owner->segment - 1, owner->pageNumber) == offset) return;
   *owner = PageOwner{segment + 1, pageNumber};
 }
 
 void Scrub::settleOwners() {
   Owned owned;
-  eachOwner([&](uint32_t segment, uint32_t number, uint32_t offset) { owned.emplace(ownedKey(segment, number), offset); });
+  eachOwner(
+      [&](uint32_t segment, uint32_t number, uint32_t offset) { owned.emplace(ownedKey(segment, number), offset); });
   for (uint32_t i = 0; i < view_.geometry.segments; i++) {
-    for (uint32_t root = 0; root < view_.rootsPerSegment; root++) settleOwner(owned, i, DIRECTORY_PAGE | root, view_.rootsOf(i)[root]);
+    for (uint32_t root = 0; root < view_.rootsPerSegment; root++)
+      settleOwner(owned, i, DIRECTORY_PAGE | root, view_.rootsOf(i)[root]);
     for (uint32_t page = 0; page < DIRECT_PAGES; page++) settleOwner(owned, i, page, view_.segments[i].direct[page]);
   }
   const uint32_t perDirectory = view_.geometry.pageBytes / 4;
@@ -118,7 +123,8 @@ void Scrub::settleOwners() {
       const uint32_t directory = view_.rootsOf(i)[root];
       if (!isOwnedBy(directory, i, DIRECTORY_PAGE | root)) continue;
       const auto* pages = reinterpret_cast<const uint32_t*>(view_.at(directory));
-      for (uint32_t page = 0; page < perDirectory; page++) settleOwner(owned, i, DIRECT_PAGES + root * perDirectory + page, pages[page]);
+      for (uint32_t page = 0; page < perDirectory; page++)
+        settleOwner(owned, i, DIRECT_PAGES + root * perDirectory + page, pages[page]);
     }
   }
 }
@@ -142,7 +148,8 @@ void Scrub::resumePages() {
 
 // ---- regions -------------------------------------------------------------------------------------------------------
 
-// By the head where that is whole, else by the state. What holds no index is taken to hold records until the entries were seen.
+// By the head where that is whole, else by the state. What holds no index is taken to hold records until the entries
+// were seen.
 void Scrub::decideRegions() {
   Pool pool(view_);
   for (uint32_t region = 0; region < view_.regionCount; region++) {
@@ -152,9 +159,11 @@ void Scrub::decideRegions() {
     const bool isIndex = isWhole ? head.word == INDEX_REGION : RegionState::kind(word) == RegionKind::INDEX;
     RegionMeta& meta = view_.regionMetas[region];
     if (isWhole && !isIndex) meta.baseMs = head.word;
-    if (!isWhole && RegionState::kind(word) != RegionKind::FREE) pool.writeHead(region, isIndex ? INDEX_REGION : meta.baseMs);
+    if (!isWhole && RegionState::kind(word) != RegionKind::FREE)
+      pool.writeHead(region, isIndex ? INDEX_REGION : meta.baseMs);
     const RegionKind kind = isIndex ? RegionKind::INDEX : RegionKind::SEALED;
-    view_.regionStates[region].store(RegionState::make(kind, RegionState::log(word), NO_OWNER, RegionState::sequence(word)));
+    view_.regionStates[region].store(
+        RegionState::make(kind, RegionState::log(word), NO_OWNER, RegionState::sequence(word)));
   }
 }
 
@@ -182,7 +191,8 @@ void Scrub::reconcileRegions() {
       }
     }
   }
-  eachOwner([&](uint32_t, uint32_t, uint32_t offset) { uses[view_.regionOf(offset)].end = view_.geometry.regionBytes; });
+  eachOwner(
+      [&](uint32_t, uint32_t, uint32_t offset) { uses[view_.regionOf(offset)].end = view_.geometry.regionBytes; });
   for (uint32_t region = 0; region < view_.regionCount; region++) {
     if (uses[region].end == 0) {
       if (RegionState::kind(view_.regionStates[region].load()) == RegionKind::INDEX) Pool(view_).writeHead(region, 0);

@@ -7,16 +7,18 @@ namespace {
 SlotState whenLeading(const SlotMoment& before, const SlotArrival& arrival) {
   const bool isFirst = arrival.isFounding && before.epoch == 0;
   if (arrival.rf == 1 || isFirst) return SlotState::PRIMARY;
-  return before.state == SlotState::PRIMARY && isContiguous(before, arrival) ? SlotState::PRIMARY : SlotState::TAKING_OVER;
+  return before.state == SlotState::PRIMARY && isContiguous(before, arrival) ? SlotState::PRIMARY
+                                                                             : SlotState::TAKING_OVER;
 }
 
 SlotState whenCopy(const SlotMoment& before, const SlotArrival& arrival) {
-  const bool stays = before.state == SlotState::REPLICA && isContiguous(before, arrival) && before.leader == arrival.leader;
+  const bool stays =
+      before.state == SlotState::REPLICA && isContiguous(before, arrival) && before.leader == arrival.leader;
   return stays ? SlotState::REPLICA : SlotState::JOINING;
 }
 
-// What goes along with a state that stays; and what whoever was in sync brings into the reign of the next leader: it counts
-// when that one takes over, until yet another one leads.
+// What goes along with a state that stays; and what whoever was in sync brings into the reign of the next leader: it
+// counts when that one takes over, until yet another one leads.
 uint8_t flagsAfter(const SlotMoment& before, SlotState state, bool isGapless, bool isSameLeader) {
   if (before.state == state && isSameLeader) return static_cast<uint8_t>(before.flags & ~SlotFlag::DEPOSED);
   if (state == SlotState::PRIMARY || state == SlotState::REPLICA) return 0;

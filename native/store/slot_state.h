@@ -8,8 +8,9 @@
 //   JOINING      TAKING_OVER                 JOINING                      NONE                 JOINING
 //   TAKING_OVER  TAKING_OVER                 JOINING                      NONE                 TAKING_OVER
 //
-// A gap: the epoch before this one was never installed here, so somebody else may have led meanwhile. Other: the leader is
-// not the one it was. With one copy of everything (rf 1) whoever leads is PRIMARY: there is nobody to take over from.
+// A gap: the epoch before this one was never installed here, so somebody else may have led meanwhile. Other: the leader
+// is not the one it was. With one copy of everything (rf 1) whoever leads is PRIMARY: there is nobody to take over
+// from.
 #pragma once
 
 #include "replication.h"

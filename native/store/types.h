@@ -56,8 +56,8 @@ struct Answer {
   uint8_t rowLinks[9] = {};
 };
 
-// An item as it travels between nodes or out of a walk. A tombstone, a ghost (what was evicted or expired, and is known by its
-// version) and a floor (the highest version a slot has forgotten) have neither key nor value.
+// An item as it travels between nodes or out of a walk. A tombstone, a ghost (what was evicted or expired, and is known
+// by its version) and a floor (the highest version a slot has forgotten) have neither key nor value.
 struct Item {
   uint8_t kind = protocol::ItemKind::ITEM;
   std::string_view key;
@@ -70,8 +70,8 @@ struct Item {
   Version version;
 };
 
-// What became of an item from another node. REFUSED_GHOST: a newer version of it was here and is gone. STALE: the sender has
-// no say in this slot. NEED_FULL: a change of expiry met another version than its base. AHEAD: its clock is.
+// What became of an item from another node. REFUSED_GHOST: a newer version of it was here and is gone. STALE: the
+// sender has no say in this slot. NEED_FULL: a change of expiry met another version than its base. AHEAD: its clock is.
 enum class Applied : uint8_t { APPLIED, SUPERSEDED, REFUSED_GHOST, NO_MEMORY, BUSY, STALE, NEED_FULL, AHEAD };
 
 }  // namespace henge

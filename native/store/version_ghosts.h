@@ -1,8 +1,9 @@
-// Version ghosts: for one segment, the versions of items that were evicted or expired, so that an older copy of such an item
-// cannot come back from a replica (REPLICATION rule 11). At most a hundredth of the memory; none where there is one copy only.
+// Version ghosts: for one segment, the versions of items that were evicted or expired, so that an older copy of such an
+// item cannot come back from a replica (REPLICATION rule 11). At most a hundredth of the memory; none where there is
+// one copy only.
 //
-// A table of (hash, version) in sets of four, each a queue, newest first. What is displaced is forgotten, and its version
-// raises the floor of its slot: from then on an absent key's apply at or below the floor is refused.
+// A table of (hash, version) in sets of four, each a queue, newest first. What is displaced is forgotten, and its
+// version raises the floor of its slot: from then on an absent key's apply at or below the floor is refused.
 //
 //   set, 96 B:   newest  [hash 8 | time 8 | epoch 4 | node 2 | slot 2] [..] [..] [..]  oldest     hash 0 = no entry
 #pragma once

@@ -59,7 +59,9 @@ struct View {
   uint32_t rounded(uint32_t length) const { return (length + granule() - 1) & ~(granule() - 1); }
 
   uint64_t regionArea() const { return static_cast<uint64_t>(regionCount) << regionShift; }
-  bool inRegions(uint32_t offset) const { return offset != 0 && (static_cast<uint64_t>(offset) << granuleShift) < regionArea(); }
+  bool inRegions(uint32_t offset) const {
+    return offset != 0 && (static_cast<uint64_t>(offset) << granuleShift) < regionArea();
+  }
   char* at(uint32_t offset) const { return regions + (static_cast<uint64_t>(offset) << granuleShift); }
   uint32_t offsetOf(const char* address) const {
     return static_cast<uint32_t>(static_cast<uint64_t>(address - regions) >> granuleShift);
@@ -85,7 +87,9 @@ struct View {
 
   Ring* ring(uint32_t index) const { return reinterpret_cast<Ring*>(rings + ringBytes(ringEntries) * index); }
   static size_t ringBytes(uint32_t entries) { return sizeof(Ring) + entries * sizeof(uint64_t); }
-  PeerSlots* peerSlotsOf(uint32_t segment, uint32_t peer) const { return peerSlots + static_cast<size_t>(segment) * PEERS_MAX + peer; }
+  PeerSlots* peerSlotsOf(uint32_t segment, uint32_t peer) const {
+    return peerSlots + static_cast<size_t>(segment) * PEERS_MAX + peer;
+  }
 
   uint64_t hash(std::string_view key) const { return hashOf(seed, key.data(), key.size()); }
 

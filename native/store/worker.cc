@@ -58,8 +58,8 @@ void Worker::beginChunk() {
   bytesAdded_ = 0;
 }
 
-// Hot path. Three passes over the batch, each asking for the next one's cache lines: segment, bucket, record. What is read
-// here is not locked, so every number is checked and none is believed afterwards.
+// Hot path. Three passes over the batch, each asking for the next one's cache lines: segment, bucket, record. What is
+// read here is not locked, so every number is checked and none is believed afterwards.
 void Worker::prepare(Operation* operations, size_t count) {
   for (size_t i = 0; i < count; i++) {
     Operation& operation = operations[i];
@@ -135,7 +135,8 @@ Entry Worker::findLiving(Index* index, const Operation& operation) {
 }
 
 void Worker::expire(Index* index, const Entry& entry, const KeyPlace& place) {
-  if (view_.replicated) Evictor::rememberVersion(view_, place.hash, place.slot, Record(view_, entry.offset()).version());
+  if (view_.replicated)
+    Evictor::rememberVersion(view_, place.hash, place.slot, Record(view_, entry.offset()).version());
   index->remove(entry);
   counters().expirations++;
 }
@@ -157,7 +158,8 @@ Version Worker::stamp(Segment* segment, uint16_t slot, uint64_t hash, const Vers
 
 Heat Worker::heatOfNew(uint32_t segment, uint64_t hash) {
   Heat heat = 0;
-  if (view_.segments[segment].hasGhosts == 0 || !view_.ghostsOf(segment).take(hash, &heat)) return view_.learner->fresh();
+  if (view_.segments[segment].hasGhosts == 0 || !view_.ghostsOf(segment).take(hash, &heat))
+    return view_.learner->fresh();
   return view_.learner->touched(heat, place_, static_cast<uint32_t>(splitmix(&random_)));
 }
 
@@ -191,7 +193,9 @@ bool Worker::mayReadOther(const Operation& operation, Answer* answer) const {
   if (level != ReadLevel::QUORUM) return true;
   answer->rowLinkCount = static_cast<uint8_t>(linksUp(operation.slot, answer->rowLinks));
   const bool isMerging = (word.flags & SlotFlag::MERGING) != 0;
-  return !isMerging && answer->rowLinkCount >= acksFor(WriteLevel::QUORUM) ? true : refuse(answer, protocol::Status::NOT_READY);
+  return !isMerging && answer->rowLinkCount >= acksFor(WriteLevel::QUORUM)
+             ? true
+             : refuse(answer, protocol::Status::NOT_READY);
 }
 
 // What is known of a key that is not here, for those who compare with other copies.

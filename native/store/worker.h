@@ -1,9 +1,9 @@
-// One worker's way into the store. Several workers may live in one process (tests, the simulator) or in many; each has a
-// place, two logs, an evictor and links of its own, and meets the others only at segment locks.
+// One worker's way into the store. Several workers may live in one process (tests, the simulator) or in many; each has
+// a place, two logs, an evictor and links of its own, and meets the others only at segment locks.
 //
 // An operation: room is secured, the segment is locked, the slot's state and the condition are checked, the version is
-// stamped, what the copies are to get is noted, the record is written to the log and published, the lock is released. Nothing
-// waits inside.
+// stamped, what the copies are to get is noted, the record is written to the log and published, the lock is released.
+// Nothing waits inside.
 //
 //   worker.cc        chunks, batches, reads           worker_links.cc   links, and what became of the frames on them
 //   worker_write.cc  writes                           worker_apply.cc   what other nodes' items become here
@@ -52,12 +52,13 @@ class Worker {
   size_t scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, char* out, size_t outBytes, uint64_t* next);
   // Deletes by prefix what was written before the first step; returns how many in this step. `sent` is called for every
   // write that goes to copies.
-  uint32_t clear(uint64_t cursor, std::string_view prefix, uint64_t* horizon, uint64_t* next, const std::function<void(const Written&)>& sent);
-  // Visits the items and tombstones of the slots in `mask` (bit i: the segment's i-th slot), some homes a step; the views are
-  // good for the call only. Begins at cursor 0; returns the next one, 0 at the segment's end.
+  uint32_t clear(uint64_t cursor, std::string_view prefix, uint64_t* horizon, uint64_t* next,
+                 const std::function<void(const Written&)>& sent);
+  // Visits the items and tombstones of the slots in `mask` (bit i: the segment's i-th slot), some homes a step; the
+  // views are good for the call only. Begins at cursor 0; returns the next one, 0 at the segment's end.
   uint64_t walk(uint32_t segment, uint32_t mask, uint64_t cursor, const std::function<void(const Item&)>& visit);
-  // As item records: what was written at `sinceMs` or later, with what is known of the gone, up to `bytesMax` or one item.
-  // Returned at least once: whatever is present throughout.
+  // As item records: what was written at `sinceMs` or later, with what is known of the gone, up to `bytesMax` or one
+  // item. Returned at least once: whatever is present throughout.
   Collected collect(uint32_t segment, uint32_t mask, uint64_t cursor, uint64_t sinceMs, size_t bytesMax);
   Digest digest(uint16_t slot);
   // Takes everything out of slots in which this node has no part, without tombstones: it lives on elsewhere.
@@ -79,10 +80,11 @@ class Worker {
   uint32_t acksFor(uint8_t level) const;
 
   // --- what other nodes send ---
-  // A write by the slot's leader (REPLICATE). `base`: a change of expiry only, of exactly that version. Sender 0: believed.
+  // A write by the slot's leader (REPLICATE). `base`: a change of expiry only, of exactly that version. Sender 0:
+  // believed.
   Applied apply(const Item& item, uint16_t sender, uint32_t epoch, const Version* base);
-  // An item from a walk (ITEMS), or a newer one that a quorum read met: from the slot's leader, or from anybody while this
-  // node leads. It never pushes out what is in use.
+  // An item from a walk (ITEMS), or a newer one that a quorum read met: from the slot's leader, or from anybody while
+  // this node leads. It never pushes out what is in use.
   Applied merge(const Item& item, uint16_t sender, uint32_t epoch);
   // Compares with the version another node has; NEWER puts an item record into *newer.
   Match query(const Operation& key, const Version& theirs, uint16_t sender, uint32_t epoch, std::string* newer);
@@ -101,9 +103,11 @@ class Worker {
   PeerBits peerBits(uint16_t node);
   PeerNews peerNews(uint16_t node) const;
   void heard(uint16_t node, uint64_t watermarkMs);
-  // The memory a node has now. True: it is another one than when they last met, so the node lacks everything; that is noted.
+  // The memory a node has now. True: it is another one than when they last met, so the node lacks everything; that is
+  // noted.
   bool meet(uint16_t node, uint64_t incarnation);
-  // Whatever this node leads and stamped before is had by that node, where it may believe that it is in sync; 0: by all nodes.
+  // Whatever this node leads and stamped before is had by that node, where it may believe that it is in sync; 0: by all
+  // nodes.
   uint64_t watermarkMs(uint16_t node = 0) const;
   void detach(uint16_t node);
   void beginCatchUp(uint16_t node, std::string_view slots);
@@ -147,8 +151,8 @@ class Worker {
   Answer append(const Operation& operation);
   Answer appendOnce(const Operation& operation, uint32_t* regionsWanted);
 
-  // Secures room, locks, finds, lets `decide` fill the draft, stores it. `decide(record or null, &draft, &answer)` returns
-  // false when nothing is to be written.
+  // Secures room, locks, finds, lets `decide` fill the draft, stores it. `decide(record or null, &draft, &answer)`
+  // returns false when nothing is to be written.
   template <typename Decide>
   Answer write(const Operation& operation, uint32_t bytesGuess, bool sharesFragments, Decide decide);
   bool mayRead(const Operation& operation, Answer* answer) const;
@@ -166,7 +170,8 @@ class Worker {
   Heat heatOfNew(uint32_t segment, uint64_t hash);
 
   Log* logFor(const Draft& draft);
-  void store(Log* log, Index* index, const Entry& entry, const KeyPlace& place, const Draft& draft, bool sharesFragments);
+  void store(Log* log, Index* index, const Entry& entry, const KeyPlace& place, const Draft& draft,
+             bool sharesFragments);
   bool overwrite(const Entry& entry, uint32_t staged, bool sharesFragments);
   void insertAnyway(Index* index, const KeyPlace& place, uint32_t offset);
   void expire(Index* index, const Entry& entry, const KeyPlace& place);
@@ -199,8 +204,10 @@ class Worker {
 
   template <typename Visit>
   uint64_t visitHomes(uint32_t segment, uint64_t from, uint32_t homes, Visit visit);
-  uint64_t collectGone(uint32_t segment, uint32_t mask, uint64_t set, uint64_t sinceMs, size_t bytesMax, Collected* out);
-  uint64_t collectItems(uint32_t segment, uint32_t mask, uint64_t from, uint64_t sinceMs, size_t bytesMax, Collected* out);
+  uint64_t collectGone(uint32_t segment, uint32_t mask, uint64_t set, uint64_t sinceMs, size_t bytesMax,
+                       Collected* out);
+  uint64_t collectItems(uint32_t segment, uint32_t mask, uint64_t from, uint64_t sinceMs, size_t bytesMax,
+                        Collected* out);
   void dropSlot(uint16_t slot);
   void sweep();
   template <typename Change>

@@ -1,8 +1,8 @@
-// What other nodes' items become here. Two ways in: apply() for what the slot's leader writes, merge() for what a walk sends
-// (catch-up, take-over) or a quorum read met. All is by version: twice, late or in any order comes to the same.
+// What other nodes' items become here. Two ways in: apply() for what the slot's leader writes, merge() for what a walk
+// sends (catch-up, take-over) or a quorum read met. All is by version: twice, late or in any order comes to the same.
 //
-// Who may say something is decided under the segment's lock by the slot's row (REPLICATION.md rule 4): its leader, for as long
-// as it has led without a gap; and, while this node leads, anybody with whom it merges.
+// Who may say something is decided under the segment's lock by the slot's row (REPLICATION.md rule 4): its leader, for
+// as long as it has led without a gap; and, while this node leads, anybody with whom it merges.
 #include <cstring>
 
 #include "guard.h"
@@ -105,7 +105,8 @@ Applied Worker::acceptWhole(const Item& item, const KeyPlace& place, const Arriv
   bool hasRoom = true;
   if (isStaged) {
     const bool mayEvict = !arrival.isMerge || !Learner::isNew(item.heat);
-    hasRoom = (mayEvict ? makeFree(regionsFor(payload)) : hasFree(regionsFor(payload))) && stage(place, item.key, item.value, &chain);
+    hasRoom = (mayEvict ? makeFree(regionsFor(payload)) : hasFree(regionsFor(payload))) &&
+              stage(place, item.key, item.value, &chain);
   }
   uint32_t bytes = (isStaged ? chain.inlineBytes : static_cast<uint32_t>(payload)) + HEAD_BYTES_MAX;
   Applied result = Applied::NO_MEMORY;
@@ -121,7 +122,8 @@ Applied Worker::acceptWhole(const Item& item, const KeyPlace& place, const Arriv
       break;
     }
     Index index(view_, view_.segmentOf(place.slot), place_);
-    Entry entry = isTombstone ? index.findLiveHash(place.hash, place.slot) : index.find(place.hash, place.slot, item.key);
+    Entry entry =
+        isTombstone ? index.findLiveHash(place.hash, place.slot) : index.find(place.hash, place.slot, item.key);
     if (!entry.exists()) entry = index.findTombstone(place.hash, place.slot);
     result = judge(entry, place, item.version, isFromLeader(place.slot, arrival));
     if (result != Applied::APPLIED) break;

@@ -1,5 +1,6 @@
-// What goes to other nodes from a walk: items as records, and what is known of those that are gone. A copy that was away may
-// still have what was deleted, overwritten or evicted here meanwhile, so it is told of that too (REPLICATION.md rule 11).
+// What goes to other nodes from a walk: items as records, and what is known of those that are gone. A copy that was
+// away may still have what was deleted, overwritten or evicted here meanwhile, so it is told of that too
+// (REPLICATION.md rule 11).
 //
 //   cursor   0 .. sets of version ghosts       ghosts of the segment, floors before the first
 //            ITEMS_FROM + hash                 its items and tombstones, in hash order
@@ -50,7 +51,8 @@ Collected Worker::collect(uint32_t segment, uint32_t mask, uint64_t cursor, uint
 }
 
 // Returns the number of the next ghost. Only who gets a whole slot is told its floor: what is older goes there.
-uint64_t Worker::collectGone(uint32_t segment, uint32_t mask, uint64_t from, uint64_t sinceMs, size_t bytesMax, Collected* out) {
+uint64_t Worker::collectGone(uint32_t segment, uint32_t mask, uint64_t from, uint64_t sinceMs, size_t bytesMax,
+                             Collected* out) {
   if (!view_.replicated) return 0;
   const uint32_t perSegment = view_.geometry.slotsPerSegment;
   const VersionGhosts ghosts = view_.versionGhostsOf(segment);
@@ -85,7 +87,8 @@ uint64_t Worker::collectGone(uint32_t segment, uint32_t mask, uint64_t from, uin
 }
 
 // Returns the hash to go on at. A home that does not fit is cut at a hash.
-uint64_t Worker::collectItems(uint32_t segment, uint32_t mask, uint64_t from, uint64_t sinceMs, size_t bytesMax, Collected* out) {
+uint64_t Worker::collectItems(uint32_t segment, uint32_t mask, uint64_t from, uint64_t sinceMs, size_t bytesMax,
+                              Collected* out) {
   std::string whole;
   std::vector<Piece> pieces;
   uint64_t at = from;
@@ -121,8 +124,8 @@ uint64_t Worker::collectItems(uint32_t segment, uint32_t mask, uint64_t from, ui
   return at;
 }
 
-// The leader no longer knows what it deleted up to this version, so everything older goes; what is left of it comes anew, since
-// a floor is sent only where the whole slot is.
+// The leader no longer knows what it deleted up to this version, so everything older goes; what is left of it comes
+// anew, since a floor is sent only where the whole slot is.
 Applied Worker::acceptFloor(const Item& item, const Arrival& arrival) {
   const uint16_t slot = view_.localSlot(item.slot);
   const uint32_t number = view_.segmentOf(slot);

@@ -1,5 +1,5 @@
-// A worker's links to other nodes, as the store sees them: a ring of frames in flight, and whether there is room. The sockets
-// are the session's.
+// A worker's links to other nodes, as the store sees them: a ring of frames in flight, and whether there is room. The
+// sockets are the session's.
 #include "installer.h"
 #include "worker.h"
 
@@ -64,7 +64,8 @@ uint32_t Worker::linksUp(uint16_t slot, uint8_t* links) const {
   uint32_t count = 0;
   for (uint32_t i = 0; i < row.length && i < ROW_MAX && count < ROW_MAX - 1; i++) {
     const uint32_t peer = row.peers[i];
-    if (peer < PEERS_MAX && row.roles[i] != static_cast<uint8_t>(RowRole::AWAY) && canSend(peer)) links[count++] = static_cast<uint8_t>(peer);
+    if (peer < PEERS_MAX && row.roles[i] != static_cast<uint8_t>(RowRole::AWAY) && canSend(peer))
+      links[count++] = static_cast<uint8_t>(peer);
   }
   return count;
 }
@@ -106,10 +107,12 @@ bool Worker::meet(uint16_t node, uint64_t incarnation) {
 PeerNews Worker::peerNews(uint16_t node) const {
   const int peer = peers_.find(node);
   if (peer < 0) return {};
-  return {view_.peers[peer].heardAtMs.load(std::memory_order_acquire), view_.peers[peer].watermarkMs.load(std::memory_order_relaxed)};
+  return {view_.peers[peer].heardAtMs.load(std::memory_order_acquire),
+          view_.peers[peer].watermarkMs.load(std::memory_order_relaxed)};
 }
 
-// The places are asked first: a worker that goes on to its next chunk afterwards has put what it stamped before into a ring.
+// The places are asked first: a worker that goes on to its next chunk afterwards has put what it stamped before into a
+// ring.
 uint64_t Worker::watermarkMs(uint16_t node) const {
   uint64_t lowest = nowMs(view_);
   for (uint32_t i = 1; i < PLACES_MAX; i++) {
@@ -127,7 +130,8 @@ uint64_t Worker::watermarkMs(uint16_t node) const {
       const PeerSlots& slots = *view_.peerSlotsOf(s, i);
       const uint32_t told = __atomic_load_n(&slots.told, __ATOMIC_ACQUIRE);
       if ((told & __atomic_load_n(&slots.missed, __ATOMIC_ACQUIRE)) != 0) lowerBy(peers_.sinceMs(i));
-      if ((told & __atomic_load_n(&slots.sending, __ATOMIC_ACQUIRE)) != 0) lowerBy(view_.peers[i].sendingSinceMs.load());
+      if ((told & __atomic_load_n(&slots.sending, __ATOMIC_ACQUIRE)) != 0)
+        lowerBy(view_.peers[i].sendingSinceMs.load());
     }
     lowerBy(rings_.lowestMs(i));
   }
@@ -137,7 +141,8 @@ uint64_t Worker::watermarkMs(uint16_t node) const {
 bool Worker::isSteward() const {
   for (uint32_t i = 1; i < place_; i++) {
     const Place& place = view_.places[i];
-    if (place.state.load(std::memory_order_acquire) == static_cast<uint32_t>(PlaceState::LIVE) && !placeIsDead(place)) return false;
+    if (place.state.load(std::memory_order_acquire) == static_cast<uint32_t>(PlaceState::LIVE) && !placeIsDead(place))
+      return false;
   }
   return true;
 }

@@ -1,5 +1,5 @@
-// A worker's records: how a draft becomes one, and where the room for it comes from. What is too large for one record is cut into
-// fragments. Room is secured before a segment's lock is taken, since that may mean evicting.
+// A worker's records: how a draft becomes one, and where the room for it comes from. What is too large for one record
+// is cut into fragments. Room is secured before a segment's lock is taken, since that may mean evicting.
 #include <cassert>
 
 #include "scrub.h"
@@ -13,8 +13,8 @@ namespace {
 uint32_t highWater(const View& view) { return 3 + (view.regionCount >= 512 ? 6 : view.regionCount / 86); }
 // Regions that only survivors of eviction may take.
 uint32_t reserveOf(const View& view) { return view.regionCount >= 128 ? 3 : 2; }
-// Enough for so many free regions. An eviction drops a quarter of a region at least; half of that may be lost again at the
-// ends of regions that large survivors are copied to, and another worker may take what was freed.
+// Enough for so many free regions. An eviction drops a quarter of a region at least; half of that may be lost again at
+// the ends of regions that large survivors are copied to, and another worker may take what was freed.
 uint32_t evictionsFor(uint32_t regions) { return 12 * regions; }
 
 }  // namespace
@@ -53,7 +53,8 @@ Log* Worker::logFor(const Draft& draft) {
 }
 
 // Under the lock, into a log that has room: nothing here can fail.
-void Worker::store(Log* log, Index* index, const Entry& entry, const KeyPlace& place, const Draft& draft, bool sharesFragments) {
+void Worker::store(Log* log, Index* index, const Entry& entry, const KeyPlace& place, const Draft& draft,
+                   bool sharesFragments) {
   const bool isWide = Record::needsWide(log->baseMs(), draft.version.time);
   const uint32_t bytes = Record::sizeOf(view_, draft, isWide);
   const int stamped = log->intern(draft.version.epoch, draft.version.node, bytes);
@@ -62,7 +63,8 @@ void Worker::store(Log* log, Index* index, const Entry& entry, const KeyPlace& p
   Record::write(view_, log->headAt(), draft, static_cast<uint8_t>(stamped), log->baseMs(), isWide);
   if (entry.exists() && overwrite(entry, staged, sharesFragments)) return;
   log->commit(bytes);
-  bytesAdded_ += bytes + draft.keyBytes + draft.valueBytes - static_cast<uint32_t>(draft.first.size() + draft.second.size());
+  bytesAdded_ +=
+      bytes + draft.keyBytes + draft.valueBytes - static_cast<uint32_t>(draft.first.size() + draft.second.size());
   if (entry.exists()) {
     index->replace(entry, staged, !sharesFragments);
   } else if (!index->insert(place.hash, place.slot, staged)) {
@@ -72,8 +74,8 @@ void Worker::store(Log* log, Index* index, const Entry& entry, const KeyPlace& p
   index->growStep();
 }
 
-// A record of the same size and shape takes the new content where it stands: counters and refreshed values do not turn the
-// log over. The staged copy and the intent let a scrub finish what a death interrupts.
+// A record of the same size and shape takes the new content where it stands: counters and refreshed values do not turn
+// the log over. The staged copy and the intent let a scrub finish what a death interrupts.
 bool Worker::overwrite(const Entry& entry, uint32_t staged, bool sharesFragments) {
   const Record from(view_, staged);
   const Record to(view_, entry.offset());
@@ -148,8 +150,8 @@ uint32_t Worker::regionsFor(size_t payloadBytes) const {
   return static_cast<uint32_t>(payloadBytes / view_.payloadBytesMax() / 7) + 2;  // seven pieces fill a region
 }
 
-// Writes what does not fit into one record as a chain of fragments, back to front, so that each knows the next. Free regions
-// must have been secured; they stay open until unhold(), since nothing points to the pieces yet.
+// Writes what does not fit into one record as a chain of fragments, back to front, so that each knows the next. Free
+// regions must have been secured; they stay open until unhold(), since nothing points to the pieces yet.
 bool Worker::stage(const KeyPlace& place, std::string_view key, std::string_view value, Chain* chain) {
   const uint32_t piece = view_.payloadBytesMax();
   const uint64_t total = key.size() + value.size();
@@ -166,10 +168,12 @@ bool Worker::stage(const KeyPlace& place, std::string_view key, std::string_view
       return false;
     }
     auto* fragment = reinterpret_cast<FragmentHead*>(new_.headAt());
-    *fragment = FragmentHead{chain->first, static_cast<uint32_t>(place.hash), Word::make(bytes, RecordKind::FRAGMENT, 0, 0),
-                             static_cast<uint32_t>(place.hash >> 32), place.slot};
+    *fragment =
+        FragmentHead{chain->first, static_cast<uint32_t>(place.hash), Word::make(bytes, RecordKind::FRAGMENT, 0, 0),
+                     static_cast<uint32_t>(place.hash >> 32), place.slot};
     char* to = reinterpret_cast<char*>(fragment + 1);
-    const auto ofKey = static_cast<uint32_t>(from < key.size() ? (key.size() - from < bytes ? key.size() - from : bytes) : 0);
+    const auto ofKey =
+        static_cast<uint32_t>(from < key.size() ? (key.size() - from < bytes ? key.size() - from : bytes) : 0);
     if (ofKey > 0) memcpy(to, key.data() + from, ofKey);
     if (bytes > ofKey) memcpy(to + ofKey, value.data() + (from + ofKey - key.size()), bytes - ofKey);
     chain->first = new_.commit(size);

@@ -1,5 +1,5 @@
-// What is known of slots and of other nodes' copies, and how it changes by what the workers of two nodes tell each other:
-// catch-up, take-over, in sync, not heard any more. Segment by segment, under their locks.
+// What is known of slots and of other nodes' copies, and how it changes by what the workers of two nodes tell each
+// other: catch-up, take-over, in sync, not heard any more. Segment by segment, under their locks.
 #include "installer.h"
 #include "worker.h"
 
@@ -62,8 +62,9 @@ Reigns Worker::reigns() const {
   return reigns;
 }
 
-// What another worker is sending counts as missed: whether it arrives is for that worker to say. And where this node has
-// forgotten something younger than what the peer lacks, nothing less than the whole slot will do (REPLICATION rule 11).
+// What another worker is sending counts as missed: whether it arrives is for that worker to say. And where this node
+// has forgotten something younger than what the peer lacks, nothing less than the whole slot will do (REPLICATION rule
+// 11).
 PeerBits Worker::peerBits(uint16_t node) {
   PeerBits bits{noSlots(view_), noSlots(view_), noSlots(view_)};
   const int found = peers_.find(node);
@@ -106,8 +107,8 @@ void Worker::detach(uint16_t node) {
 
 // ---- catch-up: what a leader knows of a copy -----------------------------------------------------------------------
 
-// From here until declareSynced or failCatchUp the slots are `sending`. One worker at a time sends to a peer; what another one
-// had begun is missed again.
+// From here until declareSynced or failCatchUp the slots are `sending`. One worker at a time sends to a peer; what
+// another one had begun is missed again.
 void Worker::beginCatchUp(uint16_t node, std::string_view slots) {
   const int found = peers_.find(node);
   if (found < 0) return;
@@ -157,8 +158,8 @@ std::string Worker::declareSynced(uint16_t node, std::string_view slots) {
   changeSlots(slots, [&](uint16_t slot) {
     const SlotMoment moment = momentOf(view_, slot);
     const int rank = peers_.rankOf(slot, peer);
-    const bool mayDeclare = moment.state == SlotState::PRIMARY && (moment.flags & SlotFlag::DEPOSED) == 0 && rank >= 0 &&
-                            view_.rows[slot].roles[rank] != static_cast<uint8_t>(RowRole::AWAY);
+    const bool mayDeclare = moment.state == SlotState::PRIMARY && (moment.flags & SlotFlag::DEPOSED) == 0 &&
+                            rank >= 0 && view_.rows[slot].roles[rank] != static_cast<uint8_t>(RowRole::AWAY);
     PeerSlots& its = peers_.slotsOf(slot, peer);
     const uint32_t bit = peers_.bitOf(slot);
     if (!mayDeclare || (its.missed & bit) != 0 || ((its.sending & bit) != 0 && isOthers)) return;

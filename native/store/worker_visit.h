@@ -1,6 +1,6 @@
-// How all that goes through many items does so: in hash order, a few homes per taking of the lock. Since a home's place in that
-// order does not depend on the size of the index, a cursor is a hash: whatever grows meanwhile, an item present throughout is
-// met at least once. For the worker's own files only.
+// How all that goes through many items does so: in hash order, a few homes per taking of the lock. Since a home's place
+// in that order does not depend on the size of the index, a cursor is a hash: whatever grows meanwhile, an item present
+// throughout is met at least once. For the worker's own files only.
 #pragma once
 
 #include "worker.h"
@@ -10,8 +10,9 @@ namespace henge {
 constexpr uint64_t HASHES = 1ULL << 32;  // of the half that orders the index; one past the last: the segment's end
 constexpr uint32_t HOMES_PER_LOCK = 8;   // some 70 items: a few microseconds
 
-// Calls visit(index, entry, place) for every entry of the homes from hash `from` on, at most `homes` of them, under one lock.
-// Returns the hash to go on at, HASHES at the end. Homes before the first that was not finished are never met twice.
+// Calls visit(index, entry, place) for every entry of the homes from hash `from` on, at most `homes` of them, under one
+// lock. Returns the hash to go on at, HASHES at the end. Homes before the first that was not finished are never met
+// twice.
 template <typename Visit>
 uint64_t Worker::visitHomes(uint32_t number, uint64_t from, uint32_t homes, Visit visit) {
   Segment* segment = &view_.segments[number];

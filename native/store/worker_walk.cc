@@ -1,5 +1,5 @@
-// Everything of a client or of this node itself that goes through many items: scans and clears by prefix, walks by slot, digests,
-// drops, the expiry sweep. What goes to other nodes is in worker_collect.cc.
+// Everything of a client or of this node itself that goes through many items: scans and clears by prefix, walks by
+// slot, digests, drops, the expiry sweep. What goes to other nodes is in worker_collect.cc.
 #include "guard.h"
 #include "worker_visit.h"
 
@@ -7,7 +7,8 @@ namespace henge {
 
 namespace {
 
-constexpr uint32_t HOMES_PER_SCAN = 512;     // a scan whose prefix matches nothing still answers within a fraction of a millisecond
+constexpr uint32_t HOMES_PER_SCAN =
+    512;  // a scan whose prefix matches nothing still answers within a fraction of a millisecond
 constexpr uint32_t HOMES_PER_SWEEP = 256;
 constexpr uint32_t SWEEPS_MAX = 8;
 constexpr uint32_t DELETES_PER_CLEAR = 128;  // each is a frame to every copy, and rings hold some thousand
@@ -25,7 +26,8 @@ struct Cursor {
 
 }  // namespace
 
-size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, char* out, size_t outBytes, uint64_t* next) {
+size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, char* out, size_t outBytes,
+                    uint64_t* next) {
   Cursor at = Cursor::from(cursor);
   size_t used = 0;
   size_t usedBeforeHome = 0;
@@ -38,7 +40,8 @@ size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, c
     bool isFull = false;
     at.hash = visitHomes(at.segment, at.hash, 1, [&](Index&, const Entry& entry, const KeyPlace&) {
       const Record record(view_, entry.offset());
-      if (record.kind() != RecordKind::ITEM || record.isExpired(nowMs_) || record.keyBytes() < prefix.size()) return true;
+      if (record.kind() != RecordKind::ITEM || record.isExpired(nowMs_) || record.keyBytes() < prefix.size())
+        return true;
       const auto length = static_cast<uint16_t>(record.keyBytes());
       if (used + sizeof length + length > outBytes) {
         isFull = true;
@@ -51,7 +54,8 @@ size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, c
       keys++;
       return true;
     });
-    // The answer is full in the middle of a home: that home is left to the next step, unless it is more than one answer holds.
+    // The answer is full in the middle of a home: that home is left to the next step, unless it is more than one answer
+    // holds.
     if (isFull && usedBeforeHome > 0) {
       *next = Cursor{at.segment, homeHash}.word(view_.geometry.segments);
       return usedBeforeHome;
@@ -63,27 +67,30 @@ size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, c
   return used;
 }
 
-uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horizon, uint64_t* next, const std::function<void(const Written&)>& sent) {
+uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horizon, uint64_t* next,
+                       const std::function<void(const Written&)>& sent) {
   if (*horizon == 0) *horizon = nowMs_ << 16 | 0xffff;
   Cursor at = Cursor::from(cursor);
   uint32_t deleted = 0;
   *next = 0;
   if (at.segment >= view_.geometry.segments) return 0;
   std::vector<std::string> keys;
-  at.hash = visitHomes(at.segment, at.hash, HOMES_PER_SCAN, [&](Index& index, const Entry& entry, const KeyPlace& place) {
-    const Record record(view_, entry.offset());
-    if (record.kind() != RecordKind::ITEM || record.keyBytes() < prefix.size() || record.version().time > *horizon) return true;
-    if (view_.slots[place.slot].state != static_cast<uint8_t>(SlotState::PRIMARY)) return true;
-    std::string key(record.keyBytes(), 0);
-    if (!record.copy(0, record.keyBytes(), key.data()) || key.compare(0, prefix.size(), prefix) != 0) return true;
-    if (view_.replicated) {
-      keys.push_back(std::move(key));  // a tombstone is a write of its own
-      return keys.size() < DELETES_PER_CLEAR;
-    }
-    index.remove(entry);
-    deleted++;
-    return true;
-  });
+  at.hash =
+      visitHomes(at.segment, at.hash, HOMES_PER_SCAN, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+        const Record record(view_, entry.offset());
+        if (record.kind() != RecordKind::ITEM || record.keyBytes() < prefix.size() || record.version().time > *horizon)
+          return true;
+        if (view_.slots[place.slot].state != static_cast<uint8_t>(SlotState::PRIMARY)) return true;
+        std::string key(record.keyBytes(), 0);
+        if (!record.copy(0, record.keyBytes(), key.data()) || key.compare(0, prefix.size(), prefix) != 0) return true;
+        if (view_.replicated) {
+          keys.push_back(std::move(key));  // a tombstone is a write of its own
+          return keys.size() < DELETES_PER_CLEAR;
+        }
+        index.remove(entry);
+        deleted++;
+        return true;
+      });
   for (const std::string& key : keys) {
     Operation operation;
     operation.opcode = protocol::Opcode::DELETE;
@@ -98,7 +105,8 @@ uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horiz
 }
 
 // What an entry points to; a large item is put together in *whole. False: its chain is broken.
-bool Worker::readItem(const Index& index, const Entry& entry, const KeyPlace& place, std::string* whole, Item* item) const {
+bool Worker::readItem(const Index& index, const Entry& entry, const KeyPlace& place, std::string* whole,
+                      Item* item) const {
   const Record record(view_, entry.offset());
   item->kind = record.kind() == RecordKind::TOMBSTONE ? protocol::ItemKind::TOMBSTONE : protocol::ItemKind::ITEM;
   item->hash = place.hash;
@@ -122,27 +130,29 @@ bool Worker::readItem(const Index& index, const Entry& entry, const KeyPlace& pl
 
 uint64_t Worker::walk(uint32_t segment, uint32_t mask, uint64_t cursor, const std::function<void(const Item&)>& visit) {
   std::string whole;
-  const uint64_t next = visitHomes(segment, cursor, HOMES_PER_LOCK, [&](Index& index, const Entry& entry, const KeyPlace& place) {
-    const uint32_t inSegment = place.slot & (view_.geometry.slotsPerSegment - 1);
-    if ((mask >> inSegment & 1) == 0) return true;
-    const Record record(view_, entry.offset());
-    if (record.isExpired(nowMs_)) return true;
-    Item item;
-    if (!readItem(index, entry, place, &whole, &item)) return true;
-    visit(item);
-    return true;
-  });
+  const uint64_t next =
+      visitHomes(segment, cursor, HOMES_PER_LOCK, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+        const uint32_t inSegment = place.slot & (view_.geometry.slotsPerSegment - 1);
+        if ((mask >> inSegment & 1) == 0) return true;
+        const Record record(view_, entry.offset());
+        if (record.isExpired(nowMs_)) return true;
+        Item item;
+        if (!readItem(index, entry, place, &whole, &item)) return true;
+        visit(item);
+        return true;
+      });
   return next >= HASHES ? 0 : next;
 }
 
-// Over all that is known of a slot's keys, what was evicted or has expired included: copies evict independently, and are equal
-// nevertheless.
+// Over all that is known of a slot's keys, what was evicted or has expired included: copies evict independently, and
+// are equal nevertheless.
 Digest Worker::digest(uint16_t slot) {
   Digest digest;
   const uint16_t local = view_.localSlot(slot);
   const uint32_t segment = view_.segmentOf(local);
   const auto add = [&](uint64_t hash, const Version& version) {
-    uint64_t word = hash ^ version.time * 0x9e3779b97f4a7c15ULL ^ static_cast<uint64_t>(version.epoch) << 20 ^ version.node;
+    uint64_t word =
+        hash ^ version.time * 0x9e3779b97f4a7c15ULL ^ static_cast<uint64_t>(version.epoch) << 20 ^ version.node;
     digest.sum += splitmix(&word);
     digest.items++;
   };
@@ -164,7 +174,8 @@ Digest Worker::digest(uint16_t slot) {
 
 void Worker::drop(std::string_view slots) {
   for (uint32_t slot = 0; slot < view_.slotCount(); slot++) {
-    if (slot / 8 < slots.size() && (static_cast<uint8_t>(slots[slot / 8]) >> (slot & 7) & 1) != 0) dropSlot(static_cast<uint16_t>(slot));
+    if (slot / 8 < slots.size() && (static_cast<uint8_t>(slots[slot / 8]) >> (slot & 7) & 1) != 0)
+      dropSlot(static_cast<uint16_t>(slot));
   }
 }
 
@@ -179,7 +190,8 @@ void Worker::dropSlot(uint16_t slot) {
     });
   }
   const Hold hold(locker_, &view_.segments[segment]);
-  if (view_.replicated && isFree()) view_.versionGhostsOf(segment).forgetSlot(slot, Version{UINT32_MAX, UINT64_MAX, UINT16_MAX});
+  if (view_.replicated && isFree())
+    view_.versionGhostsOf(segment).forgetSlot(slot, Version{UINT32_MAX, UINT64_MAX, UINT16_MAX});
 }
 
 // ---- background ----------------------------------------------------------------------------------------------------
@@ -196,13 +208,14 @@ void Worker::sweep() {
   for (uint32_t i = 0; i < SWEEPS_MAX; i++) {
     uint32_t seen = 0;
     uint32_t expired = 0;
-    sweepHash_ = visitHomes(sweepSegment_, sweepHash_, HOMES_PER_SWEEP, [&](Index& index, const Entry& entry, const KeyPlace& place) {
-      seen++;
-      if (!Record(view_, entry.offset()).isExpired(nowMs_)) return true;
-      expire(&index, entry, place);
-      expired++;
-      return true;
-    });
+    sweepHash_ = visitHomes(sweepSegment_, sweepHash_, HOMES_PER_SWEEP,
+                            [&](Index& index, const Entry& entry, const KeyPlace& place) {
+                              seen++;
+                              if (!Record(view_, entry.offset()).isExpired(nowMs_)) return true;
+                              expire(&index, entry, place);
+                              expired++;
+                              return true;
+                            });
     if (sweepHash_ >= HASHES) {
       sweepHash_ = 0;
       sweepSegment_ = (sweepSegment_ + 1) % view_.geometry.segments;

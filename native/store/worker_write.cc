@@ -1,5 +1,5 @@
-// Writes of clients to single keys. Everything is decided under the segment's lock: whether this node may write at all, the
-// condition, the version, and which copies get it.
+// Writes of clients to single keys. Everything is decided under the segment's lock: whether this node may write at all,
+// the condition, the version, and which copies get it.
 #include "guard.h"
 #include "worker.h"
 
@@ -17,11 +17,12 @@ Answer answerOf(protocol::Status status) {
 
 }  // namespace
 
-// Whether this node may write the slot now, at the level asked for. Hot path: where all is in order and no copy has to answer,
-// two loads.
+// Whether this node may write the slot now, at the level asked for. Hot path: where all is in order and no copy has to
+// answer, two loads.
 bool Worker::mayWrite(const Operation& operation, Answer* answer) const {
   const Slot& word = view_.slots[operation.slot];
-  const bool isPlain = word.state == static_cast<uint8_t>(SlotState::PRIMARY) && (word.flags | operation.acksNeeded) == 0;
+  const bool isPlain =
+      word.state == static_cast<uint8_t>(SlotState::PRIMARY) && (word.flags | operation.acksNeeded) == 0;
   if (__builtin_expect(isPlain && view_.header->fenceAtMs.load(std::memory_order_relaxed) == 0, 1)) return true;
   const auto state = static_cast<SlotState>(word.state);
   const bool isLedHere = state == SlotState::PRIMARY || state == SlotState::TAKING_OVER;
@@ -49,7 +50,8 @@ void Worker::noteCopies(const Operation& operation, const Draft& draft, const Ve
   for (uint32_t i = 0; i < row.length && i < ROW_MAX; i++) {
     const uint32_t peer = row.peers[i];
     if (peer >= PEERS_MAX) continue;
-    const bool isSent = row.roles[i] != static_cast<uint8_t>(RowRole::AWAY) && canSend(peer) && written_.linkCount < ROW_MAX - 1;
+    const bool isSent =
+        row.roles[i] != static_cast<uint8_t>(RowRole::AWAY) && canSend(peer) && written_.linkCount < ROW_MAX - 1;
     if (!isSent) {
       peers_.miss(operation.slot, peer, ms);
       continue;
@@ -161,7 +163,8 @@ Answer Worker::remove(const Operation& operation) {
   char name[TOMBSTONE_KEY_BYTES];
   nameTombstone(name, KeyPlace{operation.hash, operation.slot});
   const Answer answer = write(operation, 128, false, [&](const Record* record, Draft* draft, Answer* met) {
-    if (record != nullptr && (operation.flags & protocol::RequestFlag::IF_VERSION) != 0 && record->version() != operation.ifVersion) {
+    if (record != nullptr && (operation.flags & protocol::RequestFlag::IF_VERSION) != 0 &&
+        record->version() != operation.ifVersion) {
       met->status = protocol::Status::VERSION_MISMATCH;
       met->version = record->version();
       return false;
@@ -222,41 +225,46 @@ Answer Worker::touch(const Operation& operation) {
 Answer Worker::increment(const Operation& operation) {
   counters().increments++;
   int64_t number = 0;
-  const Answer answer = write(operation, static_cast<uint32_t>(operation.key.size()) + 128, false, [&](const Record* record, Draft* draft, Answer* met) {
-    if (record == nullptr) {
-      if ((operation.flags & protocol::RequestFlag::NO_CREATE) != 0) {
-        met->status = protocol::Status::NOT_FOUND;
-        return false;
-      }
-      number = operation.initial;
-      draft->encoding = operation.encoding == protocol::Encoding::BIGINT ? protocol::Encoding::BIGINT : protocol::Encoding::INTEGER;
-      draft->expiresAt = operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
-    } else {
-      const uint8_t encoding = record->encoding();
-      const bool isNumber = encoding == protocol::Encoding::INTEGER || encoding == protocol::Encoding::BIGINT;
-      if (!isNumber || record->valueBytes() != sizeof number || !record->copy(record->keyBytes(), sizeof number, reinterpret_cast<char*>(&number))) {
-        met->status = protocol::Status::NOT_A_NUMBER;
-        return false;
-      }
-      draft->encoding = encoding;
-      draft->expiresAt = record->expiresAt();
-      if (__builtin_add_overflow(number, operation.delta, &number)) {
-        met->status = protocol::Status::OVERFLOW;
-        return false;
-      }
-    }
-    met->number = number;
-    fill(draft, operation.key, std::string_view(reinterpret_cast<const char*>(&number), sizeof number), Chain());
-    return true;
-  });
+  const Answer answer = write(
+      operation, static_cast<uint32_t>(operation.key.size()) + 128, false,
+      [&](const Record* record, Draft* draft, Answer* met) {
+        if (record == nullptr) {
+          if ((operation.flags & protocol::RequestFlag::NO_CREATE) != 0) {
+            met->status = protocol::Status::NOT_FOUND;
+            return false;
+          }
+          number = operation.initial;
+          draft->encoding = operation.encoding == protocol::Encoding::BIGINT ? protocol::Encoding::BIGINT
+                                                                             : protocol::Encoding::INTEGER;
+          draft->expiresAt = operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
+        } else {
+          const uint8_t encoding = record->encoding();
+          const bool isNumber = encoding == protocol::Encoding::INTEGER || encoding == protocol::Encoding::BIGINT;
+          if (!isNumber || record->valueBytes() != sizeof number ||
+              !record->copy(record->keyBytes(), sizeof number, reinterpret_cast<char*>(&number))) {
+            met->status = protocol::Status::NOT_A_NUMBER;
+            return false;
+          }
+          draft->encoding = encoding;
+          draft->expiresAt = record->expiresAt();
+          if (__builtin_add_overflow(number, operation.delta, &number)) {
+            met->status = protocol::Status::OVERFLOW;
+            return false;
+          }
+        }
+        met->number = number;
+        fill(draft, operation.key, std::string_view(reinterpret_cast<const char*>(&number), sizeof number), Chain());
+        return true;
+      });
   writtenNumber_ = number;
-  describeWrite(protocol::ItemKind::ITEM, operation.key, std::string_view(reinterpret_cast<const char*>(&writtenNumber_), sizeof number));
+  describeWrite(protocol::ItemKind::ITEM, operation.key,
+                std::string_view(reinterpret_cast<const char*>(&writtenNumber_), sizeof number));
   pace();
   return answer;
 }
 
-// A value that outgrows one record is cut into fragments under the lock, where eviction is out of the question: regions for it
-// are secured before, and when they turn out too few the whole is tried again.
+// A value that outgrows one record is cut into fragments under the lock, where eviction is out of the question: regions
+// for it are secured before, and when they turn out too few the whole is tried again.
 Answer Worker::append(const Operation& operation) {
   counters().appends++;
   uint32_t regionsWanted = 0;
@@ -268,7 +276,8 @@ Answer Worker::append(const Operation& operation) {
     if (regionsWanted == regionsSecured) break;
   }
   if (answer.status == protocol::Status::OUT_OF_MEMORY) counters().outOfMemory++;
-  describeWrite(protocol::ItemKind::ITEM, operation.key, std::string_view(scratch_.get(), static_cast<size_t>(answer.number)));
+  describeWrite(protocol::ItemKind::ITEM, operation.key,
+                std::string_view(scratch_.get(), static_cast<size_t>(answer.number)));
   pace();
   return answer;
 }
@@ -306,7 +315,8 @@ Answer Worker::appendOnce(const Operation& operation, uint32_t* regionsWanted) {
     return true;
   };
   const auto guess = static_cast<uint32_t>(operation.key.size() + operation.value.size()) + 64;
-  const Answer answer = write(operation, guess < view_.payloadBytesMax() ? guess : view_.payloadBytesMax(), false, decide);
+  const Answer answer =
+      write(operation, guess < view_.payloadBytesMax() ? guess : view_.payloadBytesMax(), false, decide);
   if (answer.status != protocol::Status::OK) unstage(chain);
   new_.unhold();
   return answer;

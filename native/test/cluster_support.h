@@ -1,8 +1,8 @@
-// Fixtures for the tests of replication: two or three nodes in one process, each with a real store and session, and links
-// between them that carry bytes only when a test lets them.
+// Fixtures for the tests of replication: two or three nodes in one process, each with a real store and session, and
+// links between them that carry bytes only when a test lets them.
 //
-// Every node leads nothing or everything: the first of the row leads all slots. A link is opened by one node and greeted
-// by the other; a Wire is its two directions. carry() moves bytes until nobody owes anybody anything.
+// Every node leads nothing or everything: the first of the row leads all slots. A link is opened by one node and
+// greeted by the other; a Wire is its two directions. carry() moves bytes until nobody owes anybody anything.
 #pragma once
 
 #include <deque>
@@ -137,7 +137,8 @@ class Cluster {
   bool carryOver(Wire& wire) {
     collect(wire.from);
     if (wire.requests.empty()) return false;
-    const std::string answers = node(wire.to).executeAll(wire.there, std::exchange(wire.requests, ""), &wire.flagsThere);
+    const std::string answers =
+        node(wire.to).executeAll(wire.there, std::exchange(wire.requests, ""), &wire.flagsThere);
     CHECK(node(wire.from).executeAll(wire.here, answers, &wire.flagsHere).empty());
     return true;
   }

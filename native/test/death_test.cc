@@ -1,7 +1,7 @@
-// Death between any two stores. A process works on a store that it may only read; each of its stores is caught, let through
-// alone (one step of the processor, then the memory is closed again), and written down. From that the memory is put together
-// as a death before any of them would have left it. So every order of "this was written, that was not" is met, not just those
-// that random kills hit.
+// Death between any two stores. A process works on a store that it may only read; each of its stores is caught, let
+// through alone (one step of the processor, then the memory is closed again), and written down. From that the memory is
+// put together as a death before any of them would have left it. So every order of "this was written, that was not" is
+// met, not just those that random kills hit.
 #include <csignal>
 
 #if defined(__x86_64__)
@@ -26,7 +26,8 @@ constexpr uint32_t FINISHING_STORES = 24;  // with which a take-over begins: the
 constexpr size_t ARENA_BYTES_MAX = 1 << 20;
 constexpr greg_t TRAP_FLAG = 0x100;
 
-// ---- a process whose every store is known --------------------------------------------------------------------------------
+// ---- a process whose every store is known
+// --------------------------------------------------------------------------------
 
 // The widest store there is; behind a narrower one stands what stood there anyway.
 struct Store {
@@ -60,7 +61,8 @@ void onStore(int, siginfo_t* info, void* context) {
 void onStep(int, siginfo_t*, void* context) {
   Store& store = gate.tape->stores[gate.tape->count++];
   store.at = gate.at;
-  store.bytes = static_cast<uint32_t>(gate.bytes - gate.at < sizeof store.content ? gate.bytes - gate.at : sizeof store.content);
+  store.bytes =
+      static_cast<uint32_t>(gate.bytes - gate.at < sizeof store.content ? gate.bytes - gate.at : sizeof store.content);
   memcpy(store.content, gate.from + gate.at, store.bytes);
   mprotect(gate.from, gate.bytes, PROT_READ);
   static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
@@ -83,7 +85,8 @@ T* shared(size_t bytes) {
 
 using Act = std::function<void(World&)>;
 
-// What a process stored, from the memory as it found it with its worker just opened. It is gone, with nothing given back.
+// What a process stored, from the memory as it found it with its worker just opened. It is gone, with nothing given
+// back.
 class Recording {
  public:
   Recording(World* world, const Act& act) : world_(world), before_(world->view().bytes, 0) {
@@ -132,14 +135,17 @@ void recover(World* world, pid_t dead, bool isRestart) {
   }
 }
 
-// ---- the store and what is done to it ------------------------------------------------------------------------------------
+// ---- the store and what is done to it
+// ------------------------------------------------------------------------------------
 
 class SmallWorld : public World {
  public:
   // So many bytes that nothing is evicted, or so few that much is.
   explicit SmallWorld(uint32_t items, uint64_t bytes = 192 << 10) : World(Geometry{4, 4, 1024, 128}, bytes) {
-    for (uint32_t i = 0; i < items; i++) run(Opcode::SET, "k" + std::to_string(i), valueOf(i, 4 + i % 37), i % 3 * 3'600'000);
-    for (uint32_t i = 0; i < 4; i++) run(Opcode::SET, "large" + std::to_string(i), valueOf(i, 200 + i * 70), i % 2 * 3'600'000);
+    for (uint32_t i = 0; i < items; i++)
+      run(Opcode::SET, "k" + std::to_string(i), valueOf(i, 4 + i % 37), i % 3 * 3'600'000);
+    for (uint32_t i = 0; i < 4; i++)
+      run(Opcode::SET, "large" + std::to_string(i), valueOf(i, 200 + i * 70), i % 2 * 3'600'000);
     run(Opcode::SET, std::string(300, 'K'), valueOf(7, 30));
     Operation operation;
     operation.opcode = Opcode::INCREMENT;
@@ -162,7 +168,8 @@ Act doing(Opcode opcode, const std::string& key, const std::string& value = "", 
   return [=](World& world) { world.run(opcode, key, value, ttlMs); };
 }
 
-// Death at every store of an operation in turn, and at its end: the key is as before or as after, and all else untouched.
+// Death at every store of an operation in turn, and at its end: the key is as before or as after, and all else
+// untouched.
 uint32_t dieEverywhere(SmallWorld* world, const std::string& key, const Act& act) {
   world->restore();
   const std::string before = world->stateOf(key);
@@ -252,7 +259,8 @@ TEST("an eviction may die at any store") {
   SmallWorld world(1200, 184 << 10);
   world.restore();
   const Recording recording(&world, [](World& full) {
-    for (uint32_t i = 0; i < 40; i++) full.run(Opcode::SET, "more" + std::to_string(i), valueOf(i, i % 9 == 0 ? 300 : 30));
+    for (uint32_t i = 0; i < 40; i++)
+      full.run(Opcode::SET, "more" + std::to_string(i), valueOf(i, i % 9 == 0 ? 300 : 30));
   });
   CHECK(world.memory->stats().evictions > 0);
   world.giveUpWhatIsGone();

@@ -1,9 +1,9 @@
 // A million frames on one node of three, from clients, from other nodes, and as answers on its links to them.
 //
 // The clients are honest, and what is promised to them is checked: each request is answered once, whatever the other
-// nodes do. Those flip bits, cut frames short, answer what nobody asked, name epochs at random, or go away. Even slots are
-// led here and odd ones elsewhere, so frames meet every state. AddressSanitizer watches the edges: each chunk lies in an
-// allocation of exactly its size.
+// nodes do. Those flip bits, cut frames short, answer what nobody asked, name epochs at random, or go away. Even slots
+// are led here and odd ones elsewhere, so frames meet every state. AddressSanitizer watches the edges: each chunk lies
+// in an allocation of exactly its size.
 #include <algorithm>
 #include <array>
 #include <deque>
@@ -196,16 +196,20 @@ class Fuzzer {
         return encode({0x41, id, bytesOf(anyEpoch()), "", records});
       }
       case 1:
-        return encode({0x42, id, bytesOf(anyEpoch()) + bytesOf(henge::slotOf(name)) + bytesOf(uint16_t{0}) + bytesOf(version), name});
+        return encode({0x42, id,
+                       bytesOf(anyEpoch()) + bytesOf(henge::slotOf(name)) + bytesOf(uint16_t{0}) + bytesOf(version),
+                       name});
       case 2:
-        return encode({static_cast<uint8_t>(0x43 + random_.below(8)), id, noise(random_.below(25)), "", noise(random_.below(20))});
+        return encode({static_cast<uint8_t>(0x43 + random_.below(8)), id, noise(random_.below(25)), "",
+                       noise(random_.below(20))});
       default:
         break;
     }
     const auto kind = static_cast<uint8_t>(random_.below(3));
-    const std::string extras = bytesOf(anyEpoch()) + bytesOf(henge::slotOf(name)) + bytesOf(kind) + '\0' + bytesOf(version.time) +
-                               bytesOf(version.epoch) + bytesOf(version.node) + bytesOf(uint16_t{0}) +
-                               bytesOf(uint64_t{0}) + bytesOf(node_.worker().view().hash(name)) + (kind == 2 ? bytesOf(anyVersion()) : "");
+    const std::string extras = bytesOf(anyEpoch()) + bytesOf(henge::slotOf(name)) + bytesOf(kind) + '\0' +
+                               bytesOf(version.time) + bytesOf(version.epoch) + bytesOf(version.node) +
+                               bytesOf(uint16_t{0}) + bytesOf(uint64_t{0}) + bytesOf(node_.worker().view().hash(name)) +
+                               (kind == 2 ? bytesOf(anyVersion()) : "");
     return encode({0x40, id, extras, kind == 1 ? "" : name, kind == 0 ? noise(random_.below(100)) : ""});
   }
 
@@ -242,9 +246,18 @@ class Fuzzer {
   }
 
   std::string answer(uint32_t id) {
-    constexpr std::array<Status, 12> STATUSES = {Status::OK, Status::OK, Status::OK, Status::OK, Status::OK, Status::OK,
-                                                 Status::VERSION_MISMATCH, Status::EXISTS, Status::STALE, Status::NEED_FULL,
-                                                 Status::BUSY, Status::OUT_OF_MEMORY};
+    constexpr std::array<Status, 12> STATUSES = {Status::OK,
+                                                 Status::OK,
+                                                 Status::OK,
+                                                 Status::OK,
+                                                 Status::OK,
+                                                 Status::OK,
+                                                 Status::VERSION_MISMATCH,
+                                                 Status::EXISTS,
+                                                 Status::STALE,
+                                                 Status::NEED_FULL,
+                                                 Status::BUSY,
+                                                 Status::OUT_OF_MEMORY};
     const Status status = STATUSES[random_.below(STATUSES.size())];
     std::string extras;
     std::string value;
@@ -259,10 +272,12 @@ class Fuzzer {
   std::string key() { return "key" + std::to_string(random_.below(KEYS)); }
   uint32_t anyEpoch() { return random_.below(64) == 0 ? epoch_ + 1 : epoch_ - random_.below(3); }
   henge::Version anyVersion() {
-    return {epoch_ - random_.below(2), (START_MS + random_.below(5'000)) << 16, static_cast<uint16_t>(1 + random_.below(3))};
+    return {epoch_ - random_.below(2), (START_MS + random_.below(5'000)) << 16,
+            static_cast<uint16_t>(1 + random_.below(3))};
   }
   std::string bytesOf(const henge::Version& version) {
-    return wire::bytesOf(version.time) + wire::bytesOf(version.epoch) + wire::bytesOf(version.node) + wire::bytesOf(uint16_t{0});
+    return wire::bytesOf(version.time) + wire::bytesOf(version.epoch) + wire::bytesOf(version.node) +
+           wire::bytesOf(uint16_t{0});
   }
   template <typename T>
   std::string bytesOf(T value) {
@@ -333,7 +348,8 @@ class Fuzzer {
     takeOwed();
     for (const Client& client : clients_) CHECK(client.unanswered.empty());
     // Each outcome was met often: this is no fuzz of refusals.
-    for (const Status status : {Status::OK, Status::NOT_FOUND, Status::MOVED, Status::NOT_ENOUGH_REPLICAS, Status::NOT_READY}) {
+    for (const Status status :
+         {Status::OK, Status::NOT_FOUND, Status::MOVED, Status::NOT_ENOUGH_REPLICAS, Status::NOT_READY}) {
       CHECK(answers_[static_cast<size_t>(status)] > FRAMES / 1'000);
     }
     CHECK(held_ > FRAMES / 1'000);

@@ -1,5 +1,5 @@
-// The golden bytes of docs/protocol.md, which clients and nodes of any language can be checked against: requests are read
-// as they were meant, answers and requests to other nodes are written like this, and what is malformed is told so.
+// The golden bytes of docs/protocol.md, which clients and nodes of any language can be checked against: requests are
+// read as they were meant, answers and requests to other nodes are written like this, and what is malformed is told so.
 // test/unit/wire/vectors.test.ts reads the same files.
 #include <map>
 
@@ -48,7 +48,9 @@ henge::Item cityItem() {
 // The same for answers to nodes, and for those that say no more than their status.
 std::string encodePeersGolden(const std::string& name) {
   char out[256];
-  const auto status = [&out](uint32_t id, Status given) { return std::string(out, henge::encodeStatus(out, id, given)); };
+  const auto status = [&out](uint32_t id, Status given) {
+    return std::string(out, henge::encodeStatus(out, id, given));
+  };
   if (name == "not-ready") return status(8, Status::NOT_READY);
   if (name == "not-in-sync") return status(3, Status::NOT_IN_SYNC);
   if (name == "not-enough-replicas") return status(8, Status::NOT_ENOUGH_REPLICAS);
@@ -166,7 +168,8 @@ TEST("a conditional write's extras are its time to live and its version") {
     henge::Request request;
     henge::Operation operation;
     henge::Sentence sentence;
-    CHECK(henge::parse(wire::unhex(vector.at("hex")), {henge::Gate::Expects::REQUESTS, false, 1024}, &request, &operation, &sentence));
+    CHECK(henge::parse(wire::unhex(vector.at("hex")), {henge::Gate::Expects::REQUESTS, false, 1024}, &request,
+                       &operation, &sentence));
     CHECK(operation.ttlMs == 0);
     CHECK((operation.ifVersion == henge::Version{7, uint64_t{1'700'000'000'000} << 16 | 1, 2}));
     return;

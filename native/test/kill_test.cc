@@ -1,10 +1,10 @@
-// Death at any instruction. Writer processes work on one store and are killed at random instants; whoever follows reads and
-// checks each key before writing it, so that a lost or torn value is met soon after the death that made it.
+// Death at any instruction. Writer processes work on one store and are killed at random instants; whoever follows reads
+// and checks each key before writing it, so that a lost or torn value is met soon after the death that made it.
 //
-// What was intended and what was acknowledged stands on a board outside the store: `begun` is written before an operation,
-// `acked` after it. The content a key has after its n-th operation is computed from n alone. A key whose writer died must show
-// its state before or after the operation under way, whole; any other key exactly what was acknowledged, or, where memory is
-// short, that or nothing.
+// What was intended and what was acknowledged stands on a board outside the store: `begun` is written before an
+// operation, `acked` after it. The content a key has after its n-th operation is computed from n alone. A key whose
+// writer died must show its state before or after the operation under way, whole; any other key exactly what was
+// acknowledged, or, where memory is short, that or nothing.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -96,7 +96,8 @@ Content stateOf(uint32_t writer, uint32_t key, uint32_t sequence) {
   if (isAppended(key)) {
     Content content;
     content.exists = sequence % PARTS != 0;
-    for (uint32_t i = sequence - sequence % PARTS + 1; i <= sequence && content.exists; i++) content.value += contentOf(writer, key, i, partBytes(key));
+    for (uint32_t i = sequence - sequence % PARTS + 1; i <= sequence && content.exists; i++)
+      content.value += contentOf(writer, key, i, partBytes(key));
     return content;
   }
   const uint64_t mix = mixOf(writer, key, sequence);
@@ -134,7 +135,8 @@ Operation operationOf(uint32_t writer, uint32_t key, uint32_t sequence, const st
     if (expires(key)) operation.ttlMs = LIFE_MS;
     if (key % 8 == 3 && sequence % 2 == 0) operation.ttlMs = 3'600'000;
   }
-  // What grows is made by its first operation alone, so that one evicted a moment ago is met as gone, not as begun anew.
+  // What grows is made by its first operation alone, so that one evicted a moment ago is met as gone, not as begun
+  // anew.
   const bool isFirst = isCounter(key) ? sequence == 1 : sequence % PARTS == 1;
   if ((isCounter(key) || isAppended(key)) && !isFirst) operation.flags = protocol::RequestFlag::NO_CREATE;
   operation.value = *value;
@@ -144,7 +146,8 @@ Operation operationOf(uint32_t writer, uint32_t key, uint32_t sequence, const st
 // One process's hands on the store.
 class Hands {
  public:
-  Hands(Memory& memory, Board& board, bool isLossless) : board_(board), isLossless_(isLossless), out_(VALUE_BYTES_MAX, 0) {
+  Hands(Memory& memory, Board& board, bool isLossless)
+      : board_(board), isLossless_(isLossless), out_(VALUE_BYTES_MAX, 0) {
     Failure failure;
     worker_ = Worker::open(memory, &failure);
   }
@@ -194,7 +197,8 @@ class Hands {
     const Operation operation = operationOf(writer, key, sequence, name, &value);
     cell.begun.store(sequence);
     const Answer answer = run(operation);
-    const bool isDone = answer.status == Status::OK || (operation.opcode == Opcode::DELETE && answer.status == Status::NOT_FOUND);
+    const bool isDone =
+        answer.status == Status::OK || (operation.opcode == Opcode::DELETE && answer.status == Status::NOT_FOUND);
     if (isDone) {
       cell.acked.store(sequence);
     } else if (isLossless_) {
@@ -227,8 +231,9 @@ class Hands {
   }
   void complain(const char* what, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
     if (board_.hasFailed.exchange(1) != 0) return;
-    snprintf(board_.problem, sizeof board_.problem, "%s: key %llu, %llu, %llu, %llu", what, static_cast<unsigned long long>(a),
-             static_cast<unsigned long long>(b), static_cast<unsigned long long>(c), static_cast<unsigned long long>(d));
+    snprintf(board_.problem, sizeof board_.problem, "%s: key %llu, %llu, %llu, %llu", what,
+             static_cast<unsigned long long>(a), static_cast<unsigned long long>(b), static_cast<unsigned long long>(c),
+             static_cast<unsigned long long>(d));
   }
 
  private:

@@ -1,5 +1,5 @@
-// A store that is given several times what it can hold, in values from a few bytes to many fragments: every write is taken,
-// what was written last is there, and memory is what it was.
+// A store that is given several times what it can hold, in values from a few bytes to many fragments: every write is
+// taken, what was written last is there, and memory is what it was.
 #include <cmath>
 #include <memory>
 #include <string>

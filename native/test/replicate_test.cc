@@ -36,7 +36,9 @@ std::string set(uint32_t id, const std::string& key, const std::string& value, u
                 uint16_t deadlineMs = 0) {
   return encode({SET, id, bytesOf(ttlMs), key, value, level, deadlineMs});
 }
-std::string get(uint32_t id, const std::string& key, uint8_t level = 0) { return encode({GET, id, "", key, "", level}); }
+std::string get(uint32_t id, const std::string& key, uint8_t level = 0) {
+  return encode({GET, id, "", key, "", level});
+}
 
 // The only answer, of this id; its value.
 std::string valueOf(const std::vector<Response>& answers, uint32_t id) {
@@ -54,8 +56,8 @@ bool isAnyMissed(Cluster& cluster, uint16_t node) {
 }
 
 std::string acknowledgement(uint32_t id, Status status = Status::OK, const std::string& extras = "") {
-  return bytesOf(static_cast<uint32_t>(8 + extras.size())) + bytesOf(static_cast<uint8_t>(status)) + bytesOf(uint16_t{0}) +
-         bytesOf(static_cast<uint8_t>(extras.size())) + bytesOf(id) + extras;
+  return bytesOf(static_cast<uint32_t>(8 + extras.size())) + bytesOf(static_cast<uint8_t>(status)) +
+         bytesOf(uint16_t{0}) + bytesOf(static_cast<uint8_t>(extras.size())) + bytesOf(id) + extras;
 }
 
 // Ids of the requests in these bytes.
@@ -104,7 +106,8 @@ TEST("every kind of write reaches the copies") {
   cluster.linkAll();
   const int32_t client = cluster.client(1);
   const std::string ttl = bytesOf(uint64_t{0});
-  const std::string writes = set(1, "gone", "v", ALL) + encode({DELETE, 2, "", "gone", "", ALL}) + set(3, "kept", "v", ALL, 1000) +
+  const std::string writes = set(1, "gone", "v", ALL) + encode({DELETE, 2, "", "gone", "", ALL}) +
+                             set(3, "kept", "v", ALL, 1000) +
                              encode({TOUCH, 4, bytesOf(uint64_t{60'000}), "kept", "", ALL}) +
                              encode({INCREMENT, 5, bytesOf(int64_t{1}) + bytesOf(int64_t{7}) + ttl, "n", "", ALL}) +
                              encode({INCREMENT, 6, bytesOf(int64_t{1}) + bytesOf(int64_t{7}) + ttl, "n", "", ALL}) +
@@ -125,7 +128,8 @@ TEST("a condition that is not met waits for nobody") {
   cluster.linkAll();
   const int32_t client = cluster.client(1);
   cluster.ask(1, client, set(1, "k", "v", ALL));
-  cluster.say(1, client, encode({SET, 2, bytesOf(uint64_t{0}), "k", "w", ALL | henge::protocol::RequestFlag::IF_ABSENT}));
+  cluster.say(1, client,
+              encode({SET, 2, bytesOf(uint64_t{0}), "k", "w", ALL | henge::protocol::RequestFlag::IF_ABSENT}));
   checkOnly(cluster.heard(1, client), Status::EXISTS, 2);
   CHECK(cluster.take(1, 2).empty());
 }
@@ -168,7 +172,8 @@ TEST("writes of one chunk are acknowledged by one OK with the id of the last") {
   cluster.linkAll();
   const int32_t client = cluster.client(1);
   std::string writes;
-  for (uint32_t id = 1; id <= 100; id++) writes += set(id, "k" + std::to_string(id % 7), "v", id % 3 == 0 ? QUORUM : ONE);
+  for (uint32_t id = 1; id <= 100; id++)
+    writes += set(id, "k" + std::to_string(id % 7), "v", id % 3 == 0 ? QUORUM : ONE);
   cluster.say(1, client, writes);
   const std::string requests = cluster.take(1, 2);
   const std::vector<uint32_t> ids = idsOf(requests);
@@ -201,7 +206,8 @@ TEST("JavaScript's requests on a link are answered in any order, and acknowledge
 }
 
 TEST("an answer that nobody asked for ends the link, and so does noise") {
-  for (const std::string& nonsense : {acknowledgement(77), acknowledgement(0), bytesOf(~uint32_t{0}), std::string("\x04\0\0\0", 4)}) {
+  for (const std::string& nonsense :
+       {acknowledgement(77), acknowledgement(0), bytesOf(~uint32_t{0}), std::string("\x04\0\0\0", 4)}) {
     Cluster cluster(2);
     cluster.linkAll();
     cluster.say(1, cluster.client(1), set(1, "k", "v"));
@@ -406,7 +412,8 @@ TEST("only a node that gave its number may send what is for copies") {
   cluster.say(1, cluster.client(1), set(1, "k", "v"));
   const std::string request = cluster.take(1, 2);
   const int32_t nameless = cluster.node(2).openPeer(0);
-  CHECK(wire::responses(cluster.node(2).execute(nameless, request)).at(0).status == static_cast<uint8_t>(Status::REFUSED));
+  CHECK(wire::responses(cluster.node(2).execute(nameless, request)).at(0).status ==
+        static_cast<uint8_t>(Status::REFUSED));
 }
 
 // ---- quorum reads --------------------------------------------------------------------------------------------------

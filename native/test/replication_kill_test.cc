@@ -1,5 +1,5 @@
-// SIGKILL at any instruction: nothing that a dead worker had not got acknowledged may look as if it were, and no epoch may be
-// half there. Children share the parent's memory and are killed by it after some random time.
+// SIGKILL at any instruction: nothing that a dead worker had not got acknowledged may look as if it were, and no epoch
+// may be half there. Children share the parent's memory and are killed by it after some random time.
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -89,7 +89,8 @@ TEST("what a killed worker's peer did not acknowledge is missed by it") {
     }
     missed += isEmpty(bits.missed) ? 0 : 1;
     CHECK((static_cast<uint8_t>(bits.missed[0]) & static_cast<uint8_t>(bits.synced[0])) == 0);
-    for (uint32_t i = 0; i < leader.worker().view().ringCount; i++) CHECK(leader.worker().view().ring(i)->owner.load() == 0);
+    for (uint32_t i = 0; i < leader.worker().view().ringCount; i++)
+      CHECK(leader.worker().view().ring(i)->owner.load() == 0);
   }
   // Else the kills came too early or too late to say anything.
   CHECK(written > KILLS && missed > KILLS / 4);

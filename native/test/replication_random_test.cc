@@ -1,9 +1,11 @@
-// Replication under everything at once, from a seed: writes at one and at quorum, frames late or lost, links broken, workers
-// killed, one node at a time away (cut off, crashed, or back with an empty memory), epochs known here and not yet there.
+// Replication under everything at once, from a seed: writes at one and at quorum, frames late or lost, links broken,
+// workers killed, one node at a time away (cut off, crashed, or back with an empty memory), epochs known here and not
+// yet there.
 //
-// What is checked: whoever leads in the newest epoch and is primary has no value older than the last write acknowledged by a
-// quorum, and no deleted key comes back; in the end, when all is healed, the copies of every slot are equal. The part of the
-// cluster's logic that this needs (take-over, catch-up, who is away) is played by the test in its simplest form.
+// What is checked: whoever leads in the newest epoch and is primary has no value older than the last write acknowledged
+// by a quorum, and no deleted key comes back; in the end, when all is healed, the copies of every slot are equal. The
+// part of the cluster's logic that this needs (take-over, catch-up, who is away) is played by the test in its simplest
+// form.
 #include <map>
 
 #include "support/cluster.h"
@@ -112,7 +114,10 @@ struct World {
     Worker& worker = *node.workers[random.below(static_cast<uint32_t>(node.workers.size()))];
     const uint32_t kind = random.below(8);
     const std::string value = std::to_string(++sequence);
-    Operation operation = Node::operation(kind == 0 ? Opcode::DELETE : kind == 1 ? Opcode::TOUCH : Opcode::SET, key, value);
+    Operation operation = Node::operation(kind == 0   ? Opcode::DELETE
+                                          : kind == 1 ? Opcode::TOUCH
+                                                      : Opcode::SET,
+                                          key, value);
     if (kind == 1) operation.value = {};
     operation.acksNeeded = static_cast<uint8_t>(random.below(3) == 0 ? 0 : worker.acksFor(WriteLevel::QUORUM));
     const Answer answer = node.run(worker, operation);
@@ -135,7 +140,8 @@ struct World {
     if (link.oldestEpoch() > link.to().worker().installedEpoch()) return;  // held until that epoch is there
     const uint32_t about = link.oldestTag();
     const Applied applied = link.deliver();
-    CHECK(applied == Applied::APPLIED || applied == Applied::SUPERSEDED || applied == Applied::STALE || applied == Applied::NEED_FULL);
+    CHECK(applied == Applied::APPLIED || applied == Applied::SUPERSEDED || applied == Applied::STALE ||
+          applied == Applied::NEED_FULL);
     if (applied == Applied::APPLIED || applied == Applied::SUPERSEDED) acknowledge(about);
   }
   void acknowledge(uint32_t about) {

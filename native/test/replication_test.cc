@@ -1,5 +1,5 @@
-// Copies of what is written: on the way, missed, caught up, taken over, read at every level. Nodes are stores in one process;
-// what a test does not deliver has not arrived.
+// Copies of what is written: on the way, missed, caught up, taken over, read at every level. Nodes are stores in one
+// process; what a test does not deliver has not arrived.
 #include <unistd.h>
 
 #include "support/cluster.h"
@@ -15,7 +15,9 @@ struct Pair {
     CHECK(copy.install(1, 2, "1 2", true));
     catchUp(leader, leader.worker(), copy);
   }
-  Answer set(std::string_view key, std::string_view value, uint8_t acks = 0) { return wrote(leader.set(key, value, acks)); }
+  Answer set(std::string_view key, std::string_view value, uint8_t acks = 0) {
+    return wrote(leader.set(key, value, acks));
+  }
   Answer act(Opcode opcode, std::string_view key) { return wrote(leader.act(opcode, key)); }
   Answer touch(std::string_view key, uint64_t ttlMs) {
     Operation touch = Node::operation(Opcode::TOUCH, key);
@@ -87,7 +89,8 @@ TEST("every kind of write gives the copy the same item") {
     CHECK(pair.leader.out.substr(0, here.valueBytes) == pair.copy.out.substr(0, here.valueBytes));
   }
   for (uint32_t slot = 0; slot < SLOTS; slot++) {
-    CHECK(pair.leader.worker().digest(static_cast<uint16_t>(slot)).sum == pair.copy.worker().digest(static_cast<uint16_t>(slot)).sum);
+    CHECK(pair.leader.worker().digest(static_cast<uint16_t>(slot)).sum ==
+          pair.copy.worker().digest(static_cast<uint16_t>(slot)).sum);
   }
   CHECK(isEmpty(pair.leader.worker().peerBits(2).missed));
   CHECK(pair.leader.worker().ringRoom(pair.link.handle()) == 1024);
@@ -136,7 +139,8 @@ TEST("clearing by prefix sends a tombstone for every key") {
   uint64_t horizon = 0;
   uint32_t deleted = 0;
   do {
-    deleted += pair.leader.worker().clear(cursor, "a:", &horizon, &cursor, [&](const Written& written) { pump(written, {&pair.link}); });
+    deleted += pair.leader.worker().clear(cursor, "a:", &horizon, &cursor,
+                                          [&](const Written& written) { pump(written, {&pair.link}); });
     pair.link.deliverAll();
   } while (cursor != 0);
   CHECK(deleted == 500);
@@ -515,7 +519,8 @@ TEST("a version far ahead of the clock is refused before it touches anything") {
   CHECK(pair.isMissed("key") && pair.copy.memory->stats().clockRefusals == 1);
   CHECK(pair.copy.get("key", ReadLevel::NEAREST) == "[1]");
   pair.copy.setClock(pair.copy.ms + 1);
-  pair.leader.worker().describe(pair.leader.located("key"), pair.link.handle(), const_cast<Written*>(&pair.leader.worker().written()));
+  pair.leader.worker().describe(pair.leader.located("key"), pair.link.handle(),
+                                const_cast<Written*>(&pair.leader.worker().written()));
   pair.link.send(pair.leader.worker().written());
   CHECK(pair.link.deliver() == Applied::APPLIED);
   CHECK(version.time >> 16 == pair.leader.ms);
@@ -772,7 +777,8 @@ TEST("what finds no room in a copy is as good as evicted there") {
     applied = pair.copy.worker().merge(item, 1, 1);
   }
   CHECK(applied == Applied::NO_MEMORY);
-  CHECK(pair.copy.worker().view().versionGhostsOf(pair.copy.worker().view().segmentOf(key.slot)).find(key.hash) == item.version);
+  CHECK(pair.copy.worker().view().versionGhostsOf(pair.copy.worker().view().segmentOf(key.slot)).find(key.hash) ==
+        item.version);
   CHECK(pair.copy.get("key", ReadLevel::NEAREST) == "[15]");
   CHECK(pair.copy.get("key", ReadLevel::DEGRADED) == "[1]");
 }
@@ -799,7 +805,8 @@ TEST("a walk for another node keeps to its bounds and leaves nothing out while i
         CHECK(decodeItemRecord(&records, &item));
         items++;
         if (item.key == "large") sawLarge = true;
-        if (item.key.substr(0, 3) == "key") seen[static_cast<size_t>(std::stoi(std::string(item.key.substr(3))))] = true;
+        if (item.key.substr(0, 3) == "key")
+          seen[static_cast<size_t>(std::stoi(std::string(item.key.substr(3))))] = true;
       }
       CHECK(items == collected.items);
       CHECK(items <= 1 || collected.bytes.size() <= 2000);
@@ -850,7 +857,8 @@ TEST("a record that is cut or malformed is not taken") {
     broken[random.below(protocol::ITEM_RECORD_BYTES)] = static_cast<char>(random.word());
     std::string_view view = broken;
     Item out;
-    if (decodeItemRecord(&view, &out)) CHECK(out.slot < protocol::SLOTS && out.key.size() + out.value.size() <= broken.size());
+    if (decodeItemRecord(&view, &out))
+      CHECK(out.slot < protocol::SLOTS && out.key.size() + out.value.size() <= broken.size());
   }
 }
 

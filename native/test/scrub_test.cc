@@ -1,6 +1,6 @@
-// Damage and the scrub. On a tiny store every byte of what is not keys and values is changed in turn, as if found so after an
-// unclean stop; the scrub must then lose nothing but what is reached through that byte alone, and leave a store that can be
-// worked with. And a scrub killed at any point, however often, comes to what it would have come to.
+// Damage and the scrub. On a tiny store every byte of what is not keys and values is changed in turn, as if found so
+// after an unclean stop; the scrub must then lose nothing but what is reached through that byte alone, and leave a
+// store that can be worked with. And a scrub killed at any point, however often, comes to what it would have come to.
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -31,7 +31,8 @@ class TinyWorld : public World {
       const std::string key = (i % 2 == 0 ? "{one}" : "k") + std::to_string(i);
       run(Opcode::SET, key, valueOf(i, 4 + i % 37), i % 3 == 0 ? 3'600'000 : 0);
     }
-    for (uint32_t i = 0; i < 6; i++) run(Opcode::SET, "large" + std::to_string(i), valueOf(i, 100 + i * 70), i % 2 * 3'600'000);
+    for (uint32_t i = 0; i < 6; i++)
+      run(Opcode::SET, "large" + std::to_string(i), valueOf(i, 100 + i * 70), i % 2 * 3'600'000);
     run(Opcode::SET, std::string(300, 'K'), valueOf(7, 30));
     for (uint32_t i = 0; i < 60; i += 7) run(Opcode::DELETE, "k" + std::to_string(i));
     growSegment();
@@ -66,7 +67,8 @@ class TinyWorld : public World {
   std::vector<Target> ghosts() const {
     std::vector<Target> all;
     add(&all, view_->ghosts, static_cast<size_t>(view_->versionGhosts - view_->ghosts), NOBODY);
-    add(&all, view_->versionGhosts, VersionGhosts::bytesFor(view_->versionGhostSets) * view_->geometry.segments, NOBODY);
+    add(&all, view_->versionGhosts, VersionGhosts::bytesFor(view_->versionGhostSets) * view_->geometry.segments,
+        NOBODY);
     return all;
   }
   std::vector<Target> regionHeads() const {
@@ -85,7 +87,8 @@ class TinyWorld : public World {
         Bucket* bucket = index.bucket(b);
         for (uint32_t e = 0; e < ENTRIES; e++) {
           add(&all, &bucket->tag[e], sizeof bucket->tag[e], NOBODY);
-          add(&all, &bucket->offset[e], sizeof bucket->offset[e], bucket->offset[e] == 0 ? NOBODY : entryAt(bucket->offset[e]));
+          add(&all, &bucket->offset[e], sizeof bucket->offset[e],
+              bucket->offset[e] == 0 ? NOBODY : entryAt(bucket->offset[e]));
         }
         add(&all, &bucket->strides, sizeof bucket->strides, NOBODY);
       }
@@ -102,7 +105,8 @@ class TinyWorld : public World {
       const Record record(*view_, expected[i].offset);
       add(&all, record.head(), record.payloadAt(), i);
       uint32_t fragment = record.isBig() ? record.big().firstFragment : 0;
-      for (; fragment != 0; fragment = fragmentAt(*view_, fragment)->next) add(&all, fragmentAt(*view_, fragment), sizeof(FragmentHead), i);
+      for (; fragment != 0; fragment = fragmentAt(*view_, fragment)->next)
+        add(&all, fragmentAt(*view_, fragment), sizeof(FragmentHead), i);
     }
     add(&all, view_->at(view_->places[worker_].intentStaged.load()), sizeof(RecordHead), middle);
     return all;
@@ -247,7 +251,8 @@ TEST("much damage anywhere loses what it may but never more than the store") {
     world.restore();
     const uint32_t damages = 1 + random.below(round % 3 == 0 ? 400 : 20);
     for (uint32_t i = 0; i < damages; i++) {
-      const auto at = static_cast<uint32_t>(offsetof(Header, clean)) + random.below(static_cast<uint32_t>(world.view().bytes - offsetof(Header, clean)));
+      const auto at = static_cast<uint32_t>(offsetof(Header, clean)) +
+                      random.below(static_cast<uint32_t>(world.view().bytes - offsetof(Header, clean)));
       world.base()[at] = static_cast<char>(random.word());
     }
     if (!Scrub(world.view(), 0).everything()) continue;
@@ -263,7 +268,8 @@ TEST("much damage anywhere loses what it may but never more than the store") {
 class DamagedWorld : public World {
  public:
   DamagedWorld() : World(Geometry{4, 4, 16 * 1024, 512}, 2 << 20) {
-    for (uint32_t i = 0; i < 3000; i++) run(Opcode::SET, (i % 4 == 0 ? "{one}" : "k") + std::to_string(i), valueOf(i, 8 + i % 60));
+    for (uint32_t i = 0; i < 3000; i++)
+      run(Opcode::SET, (i % 4 == 0 ? "{one}" : "k") + std::to_string(i), valueOf(i, 8 + i % 60));
     for (uint32_t i = 0; i < 20; i++) run(Opcode::SET, "large" + std::to_string(i), valueOf(i, 2048));
     for (uint32_t i = 0; i < 3000; i += 11) run(Opcode::DELETE, (i % 4 == 0 ? "{one}" : "k") + std::to_string(i));
     abandon();

@@ -11,7 +11,9 @@ constexpr uint16_t ME = 1;
 constexpr uint16_t OTHER = 2;
 constexpr uint16_t THIRD = 3;
 
-SlotMoment moment(SlotState state, uint16_t leader, uint8_t flags = 0, uint32_t epoch = 5) { return {state, flags, epoch, leader, 3}; }
+SlotMoment moment(SlotState state, uint16_t leader, uint8_t flags = 0, uint32_t epoch = 5) {
+  return {state, flags, epoch, leader, 3};
+}
 
 SlotArrival arrival(uint16_t leader, bool isCopy = true, uint32_t epoch = 6, uint32_t rf = 2) {
   SlotArrival made;
@@ -35,7 +37,8 @@ TEST("whoever leads first, at the beginning or as the only copy, is primary") {
 TEST("a primary stays one, unless it missed an epoch") {
   const SlotMoment before = moment(SlotState::PRIMARY, ME, SlotFlag::DEPOSED | SlotFlag::POSSIBLE_LOSS);
   const SlotMoment next = afterInstall(before, arrival(ME));
-  CHECK(next.state == SlotState::PRIMARY && next.flags == SlotFlag::POSSIBLE_LOSS && next.leaderEpoch == 3 && next.epoch == 6);
+  CHECK(next.state == SlotState::PRIMARY && next.flags == SlotFlag::POSSIBLE_LOSS && next.leaderEpoch == 3 &&
+        next.epoch == 6);
   const SlotMoment later = afterInstall(before, arrival(ME, true, 7));
   CHECK(later.state == SlotState::TAKING_OVER && later.flags == 0 && later.leaderEpoch == 7);
   CHECK(afterInstall(before, arrival(OTHER)).state == SlotState::JOINING);

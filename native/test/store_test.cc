@@ -1,5 +1,5 @@
-// The store along the life of an item: written, read, changed, expired, evicted, found again after a restart. One process,
-// a clock of the test's own, and as many workers as a test needs.
+// The store along the life of an item: written, read, changed, expired, evicted, found again after a restart. One
+// process, a clock of the test's own, and as many workers as a test needs.
 #include <unistd.h>
 
 #include <map>
@@ -327,7 +327,8 @@ TEST("large values under pressure are whole or gone") {
 
 TEST("one slot may hold everything") {
   World world(16 << 20);
-  for (uint32_t i = 0; i < 60'000; i++) CHECK(world.set("{tag}" + std::to_string(i), "value of some length").status == Status::OK);
+  for (uint32_t i = 0; i < 60'000; i++)
+    CHECK(world.set("{tag}" + std::to_string(i), "value of some length").status == Status::OK);
   uint32_t found = 0;
   for (uint32_t i = 0; i < 60'000; i++) found += world.get("{tag}" + std::to_string(i)) != "(none)";
   CHECK(found == 60'000);
@@ -431,7 +432,8 @@ TEST("walk digest and drop agree") {
   World a(16 << 20);
   World b(16 << 20);
   b.options.nodeNumber = 2;
-  for (int i = 0; i < 500; i++) a.set("{s}" + std::to_string(i), valueOf(static_cast<uint32_t>(i), 10 + static_cast<size_t>(i) * 40));
+  for (int i = 0; i < 500; i++)
+    a.set("{s}" + std::to_string(i), valueOf(static_cast<uint32_t>(i), 10 + static_cast<size_t>(i) * 40));
   Operation probe;
   probe.key = "{s}";
   a.worker->prepare(&probe, 1);
@@ -484,7 +486,8 @@ TEST("a warm restart keeps everything and an unclean one too") {
     CHECK(world.memory->origin() == (isClean ? Origin::WARM : Origin::SCRUBBED));
     CHECK(world.memory->incarnation() == incarnation);
     CHECK(world.memory->stats().items == 20'001);
-    for (int i = 0; i < 20'000; i++) CHECK(world.get("key" + std::to_string(i)) == valueOf(static_cast<uint32_t>(i), 30));
+    for (int i = 0; i < 20'000; i++)
+      CHECK(world.get("key" + std::to_string(i)) == valueOf(static_cast<uint32_t>(i), 30));
     CHECK(world.get("large") == valueOf(1, 200'000));
     world.worker.reset();
     world.memory.reset();
@@ -500,7 +503,8 @@ TEST("an arena made anew over an older one begins empty") {
   world.memory.reset();
   world.open();
   for (int i = 0; i < 5000; i++) world.set("key" + std::to_string(i), "value");
-  for (uint32_t i = 0; i < world.memory->view().geometry.segments; i++) world.memory->view().segments[i].lock.store(lockWord(1, 77));
+  for (uint32_t i = 0; i < world.memory->view().geometry.segments; i++)
+    world.memory->view().segments[i].lock.store(lockWord(1, 77));
   world.worker.reset();
   world.memory.reset();
   world.options.valueBytesMax = 128 * 1024;

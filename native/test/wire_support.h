@@ -188,7 +188,8 @@ class Node {
   }
 
   // Executes once. The input is given away for the time of the call, so that a view kept too long is found.
-  std::string execute(int32_t connection, std::string_view input, uint32_t* flags = nullptr, uint32_t* epochAhead = nullptr) {
+  std::string execute(int32_t connection, std::string_view input, uint32_t* flags = nullptr,
+                      uint32_t* epochAhead = nullptr) {
     const std::vector<char> chunk(input.begin(), input.end());
     const henge::Outcome outcome =
         session_->execute(connection, {chunk.data(), chunk.size()}, {output_.data(), output_.size()});

@@ -39,7 +39,8 @@ size_t Outbox::take(Output output) {
   const std::string_view waiting = std::string_view(bytes_).substr(begin_);
   size_t taken = waiting.size() <= output.bytes ? waiting.size() : 0;
   if (taken == 0) {
-    for (size_t end = 0; end <= output.bytes; end += sizeof(uint32_t) + load<uint32_t>(waiting.data() + end)) taken = end;
+    for (size_t end = 0; end <= output.bytes; end += sizeof(uint32_t) + load<uint32_t>(waiting.data() + end))
+      taken = end;
   }
   assert(taken > 0 && "the output holds the largest frame");
   memcpy(output.at, waiting.data(), taken);

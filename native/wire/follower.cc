@@ -37,7 +37,8 @@ Follower::Ran Follower::replicate(const Request& request, const Operation& opera
   return Ran::DONE;
 }
 
-// Runs the whole frame even when a record of it is refused: repeats are harmless, and the sender sends it again as a whole.
+// Runs the whole frame even when a record of it is refused: repeats are harmless, and the sender sends it again as a
+// whole.
 Follower::Ran Follower::items(const Request& request, std::string_view records, uint16_t sender, char** out) {
   const auto epoch = load<uint32_t>(request.extras.data());
   if (isBehind(epoch)) return Ran::BEHIND;

@@ -1,8 +1,8 @@
 // The copy's half of replication: runs what the leaders of slots send on the connections they opened.
 //
-// Acknowledgements are cumulative: writes that took effect one after the other are answered by one OK with the id of the
-// last, when the chunk ends or something else is to be said. A frame of an epoch that is not installed here yet is not
-// run: its connection is held until the epoch is.
+// Acknowledgements are cumulative: writes that took effect one after the other are answered by one OK with the id of
+// the last, when the chunk ends or something else is to be said. A frame of an epoch that is not installed here yet is
+// not run: its connection is held until the epoch is.
 #pragma once
 
 #include <cstdint>

@@ -116,7 +116,8 @@ bool Leader::hear(int32_t connection, const Reply& reply) {
     vote(request->ticket, true);
     request = link->end(reply.id);
   }
-  const bool isMeant = request && request->id == reply.id && (tookEffect == 0 || request->kind == UnderWay::Kind::REPLICATE);
+  const bool isMeant =
+      request && request->id == reply.id && (tookEffect == 0 || request->kind == UnderWay::Kind::REPLICATE);
   if (isReplicated_ && tookEffect > 0) worker_.acknowledge(link->handle(), tookEffect);
   if (!isMeant) {
     if (request) vote(request->ticket, false);

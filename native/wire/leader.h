@@ -1,5 +1,5 @@
-// The leader's half of replication: this worker's links to the other nodes, what goes out on them, and the requests that
-// wait for what comes back.
+// The leader's half of replication: this worker's links to the other nodes, what goes out on them, and the requests
+// that wait for what comes back.
 //
 //   write ─▶ Worker::execute pushes it into the rings of the row's links, under the lock
 //         ─▶ a REPLICATE for each of them, in the same order ─▶ OK pops it from the ring, anything else makes it missed

@@ -35,8 +35,8 @@ struct UnderWay {
 
 class Link {
  public:
-  // Bytes sent and not answered beyond which writes are missed instead of sent: a second of a fast disk's, or a tenth of
-  // a slow network's.
+  // Bytes sent and not answered beyond which writes are missed instead of sent: a second of a fast disk's, or a tenth
+  // of a slow network's.
   static constexpr size_t UNANSWERED_BYTES_MAX = 16 * 1024 * 1024;
   // JavaScript's requests under way: some dozens in honest traffic.
   static constexpr size_t OWN_REQUESTS_MAX = 1024;

@@ -62,8 +62,8 @@ struct Sentence {
 // is REFUSED or BROKEN. HOT: runs once an operation; no allocation, no copy.
 bool parse(std::string_view bytes, const Gate& gate, Request* request, Operation* operation, Sentence* sentence);
 
-// How many bytes more the frame begun by `bytes` is known to need; its length must have passed parse(), or parseReply(),
-// if it is there.
+// How many bytes more the frame begun by `bytes` is known to need; its length must have passed parse(), or
+// parseReply(), if it is there.
 size_t missingBytes(std::string_view bytes);
 
 // The answer to a request of ours, on a connection that we opened.

@@ -1,5 +1,5 @@
-// Requests to other nodes, as bytes: what the leader of a slot writes to its copies, and what it asks them. Each function
-// appends one whole frame.
+// Requests to other nodes, as bytes: what the leader of a slot writes to its copies, and what it asks them. Each
+// function appends one whole frame.
 #pragma once
 
 #include <cstdint>

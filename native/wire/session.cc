@@ -257,7 +257,8 @@ bool Session::runPeers(size_t index) {
   Operation& operation = operations_[index];
   const uint16_t node = connection_->node;
   if (node == 0 || !isReplicated_) {
-    out_ += encodeSentence(out_, request.id, Status::REFUSED, "Only a node with a number has copies, and of a replicated store");
+    out_ += encodeSentence(out_, request.id, Status::REFUSED,
+                           "Only a node with a number has copies, and of a replicated store");
     return true;
   }
   Follower::Ran ran = Follower::Ran::BROKEN;

@@ -93,8 +93,8 @@ class Session {
   // Forgets the connection, its backlog and its control frames. The end of a link owes others their answers: flags().
   void disconnect(int32_t connection);
 
-  // A connection that we opened, and on which another node greeted us, is the link to it: what comes are answers. False:
-  // there is a link to that node already, or no room for one, or bytes came on the connection before.
+  // A connection that we opened, and on which another node greeted us, is the link to it: what comes are answers.
+  // False: there is a link to that node already, or no room for one, or bytes came on the connection before.
   bool linkUp(int32_t connection, uint16_t node);
   bool isLink(int32_t connection);
   // See Leader::request.

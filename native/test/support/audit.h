@@ -1,5 +1,6 @@
-// What must be true of a store in which nobody is at work: every lock free, every entry findable and whole, no two entries
-// for one record or fragment, and the accounts equal to a recount. Returns the first thing that is not so, or an empty string.
+// What must be true of a store in which nobody is at work: every lock free, every entry findable and whole, no two
+// entries for one record or fragment, and the accounts equal to a recount. Returns the first thing that is not so, or
+// an empty string.
 #pragma once
 
 #include <set>
@@ -40,7 +41,8 @@ class Audit {
   void segment(uint32_t number) {
     Segment& segment = view_.segments[number];
     if (segment.lock.load() != 0) wrong(at("a lock is held", number, segment.lock.load()));
-    if (segment.pages << view_.pageShift < segment.buckets) wrong(at("fewer pages than buckets need", number, segment.pages));
+    if (segment.pages << view_.pageShift < segment.buckets)
+      wrong(at("fewer pages than buckets need", number, segment.pages));
     Index index(view_, number, 0);
     Sums sums;
     uint64_t slotItems[16] = {};
@@ -58,7 +60,8 @@ class Audit {
     if (sums.bytes != segment.bytes) wrong(at("bytes miscounted", segment.bytes, sums.bytes));
     for (uint32_t i = 0; i < view_.geometry.slotsPerSegment; i++) {
       const uint32_t slot = number * view_.geometry.slotsPerSegment + i;
-      if (view_.slots[slot].items != slotItems[i]) wrong(at("a slot's items miscounted", view_.slots[slot].items, slotItems[i]));
+      if (view_.slots[slot].items != slotItems[i])
+        wrong(at("a slot's items miscounted", view_.slots[slot].items, slotItems[i]));
     }
   }
 
@@ -66,7 +69,8 @@ class Audit {
     const uint32_t offset = bucket->offset[e];
     if (!Record::plausible(view_, offset)) return wrong(at("an entry without a record", number, offset));
     const Record record(view_, offset);
-    if (record.kind() != RecordKind::ITEM && record.kind() != RecordKind::TOMBSTONE) return wrong(at("an entry of a dead record", offset));
+    if (record.kind() != RecordKind::ITEM && record.kind() != RecordKind::TOMBSTONE)
+      return wrong(at("an entry of a dead record", offset));
     if ((record.word() & Word::UPDATING) != 0) return wrong(at("a record left in the middle of an overwrite", offset));
     claim(offset, record.size());
     const KeyPlace place = record.place();
@@ -87,20 +91,24 @@ class Audit {
     uint64_t bytes = record.inlineBytes();
     for (uint32_t offset = record.big().firstFragment; offset != 0 && problem_.empty();) {
       if (!fragmentPlausible(view_, offset)) return wrong(at("a chain that breaks", record.offset(), offset));
-      if (hashOfFragment(fragmentAt(view_, offset)) != hash) return wrong(at("a chain that ends in another's", record.offset(), offset));
+      if (hashOfFragment(fragmentAt(view_, offset)) != hash)
+        return wrong(at("a chain that ends in another's", record.offset(), offset));
       claim(offset, Record(view_, offset).size());
       bytes += Word::payload(fragmentAt(view_, offset)->word);
       offset = fragmentAt(view_, offset)->next;
     }
-    if (bytes != static_cast<uint64_t>(record.keyBytes()) + record.valueBytes()) wrong(at("a chain of another length", record.offset(), bytes));
+    if (bytes != static_cast<uint64_t>(record.keyBytes()) + record.valueBytes())
+      wrong(at("a chain of another length", record.offset(), bytes));
   }
 
   void claim(uint32_t offset, uint32_t bytes) {
     if (!claimed_.insert(offset).second) wrong(at("two claims on one record", offset));
     const uint32_t region = view_.regionOf(offset);
     const RegionKind kind = RegionState::kind(view_.regionStates[region].load());
-    if (kind == RegionKind::FREE || kind == RegionKind::INDEX) wrong(at("a record in a region that holds none", offset, region));
-    if (view_.bytesInRegion(offset) + bytes > view_.regionMetas[region].head) wrong(at("a record beyond its log's head", offset, region));
+    if (kind == RegionKind::FREE || kind == RegionKind::INDEX)
+      wrong(at("a record in a region that holds none", offset, region));
+    if (view_.bytesInRegion(offset) + bytes > view_.regionMetas[region].head)
+      wrong(at("a record beyond its log's head", offset, region));
   }
 
   View& view_;

@@ -1,5 +1,5 @@
-// Several nodes in one process, for tests of replication: real stores with a clock of the test's own, and links that carry what
-// a session would carry, encoded as on the wire, when the test says so.
+// Several nodes in one process, for tests of replication: real stores with a clock of the test's own, and links that
+// carry what a session would carry, encoded as on the wire, when the test says so.
 #pragma once
 
 #include <deque>
@@ -30,7 +30,9 @@ inline std::string onlySlot(uint32_t slot) {
   bits[slot / 8] = static_cast<char>(1 << (slot & 7));
   return bits;
 }
-inline bool hasSlot(const std::string& bits, uint32_t slot) { return (static_cast<uint8_t>(bits[slot / 8]) >> (slot & 7) & 1) != 0; }
+inline bool hasSlot(const std::string& bits, uint32_t slot) {
+  return (static_cast<uint8_t>(bits[slot / 8]) >> (slot & 7) & 1) != 0;
+}
 inline bool isEmpty(const std::string& bits) { return bits == std::string(bits.size(), 0); }
 
 // A frame of REPLICATE.
@@ -132,7 +134,8 @@ class Node {
 // From one worker to another node, in order.
 class Link {
  public:
-  Link(Node& from, Worker& worker, Node& to) : from_(from), worker_(worker), to_(to), handle_(worker.openLink(to.number)) {}
+  Link(Node& from, Worker& worker, Node& to)
+      : from_(from), worker_(worker), to_(to), handle_(worker.openLink(to.number)) {}
   int handle() const { return handle_; }
   Node& from() { return from_; }
   Node& to() { return to_; }
@@ -142,7 +145,8 @@ class Link {
   void send(const Written& written, uint32_t tag = 0) {
     char extras[REPLICATE_EXTRAS_MAX];
     const size_t bytes = encodeReplicateExtras(extras, written);
-    frames_.push_back({std::string(extras, bytes), std::string(written.key), std::string(written.value), written.encoding, tag});
+    frames_.push_back(
+        {std::string(extras, bytes), std::string(written.key), std::string(written.value), written.encoding, tag});
   }
   uint32_t oldestTag() const { return frames_.front().tag; }
   uint32_t oldestEpoch() const {
@@ -163,7 +167,8 @@ class Link {
     item.value = frame.value;
     item.encoding = frame.encoding;
     const Applied applied = to_.worker().apply(item, from_.number, head.epoch, head.hasBase ? &head.base : nullptr);
-    const bool took = applied == Applied::APPLIED || applied == Applied::SUPERSEDED || applied == Applied::REFUSED_GHOST;
+    const bool took =
+        applied == Applied::APPLIED || applied == Applied::SUPERSEDED || applied == Applied::REFUSED_GHOST;
     if (handle_ < 0) return applied;
     if (took) worker_.acknowledge(handle_, 1);
     else worker_.refuseOldest(handle_, applied == Applied::STALE, to_.worker().installedEpoch());

@@ -1,5 +1,5 @@
-// A small replicated store, what is in it, and a picture of its memory to come back to: for tests that damage it or let its
-// writers die, and then ask what is still there.
+// A small replicated store, what is in it, and a picture of its memory to come back to: for tests that damage it or let
+// its writers die, and then ask what is still there.
 #pragma once
 
 #include <sanitizer/asan_interface.h>
@@ -81,7 +81,8 @@ class World {
   View& view() { return memory->view(); }
   char* base() { return view().base; }
 
-  // Looks at what there is; from here on restore() comes back to it. With everything given back, or, as after a kill, nothing.
+  // Looks at what there is; from here on restore() comes back to it. With everything given back, or, as after a kill,
+  // nothing.
   void settle() {
     worker.reset();
     lookAround();
@@ -101,8 +102,8 @@ class World {
     memcpy(base(), image_.data(), image_.size());
   }
 
-  // What nobody has a reason to read after a mere death: logs' tails, and free regions but for the first page, where a damaged
-  // state may make believe that owners stand.
+  // What nobody has a reason to read after a mere death: logs' tails, and free regions but for the first page, where a
+  // damaged state may make believe that owners stand.
   void poison() {
     for (uint32_t region = 0; region < view().regionCount; region++) {
       const RegionKind kind = RegionState::kind(view().regionStates[region].load());
@@ -193,7 +194,8 @@ class World {
   static bool read(const Record& record, std::string* key, std::string* value) {
     key->resize(record.keyBytes());
     value->resize(record.valueBytes());
-    return record.copy(0, record.keyBytes(), key->data()) && record.copy(record.keyBytes(), record.valueBytes(), value->data());
+    return record.copy(0, record.keyBytes(), key->data()) &&
+           record.copy(record.keyBytes(), record.valueBytes(), value->data());
   }
 
   std::string problemOf(const Expected& entry) {

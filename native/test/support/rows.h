@@ -1,4 +1,5 @@
-// Epochs for tests: rows written as text, node numbers with a mark for their role, the same for all slots or slot by slot.
+// Epochs for tests: rows written as text, node numbers with a mark for their role, the same for all slots or slot by
+// slot.
 //
 //   "1 2 3"      node 1 leads, 2 and 3 have copies         "2 4+ 1~ 3-"   4 stands in, 1 is returning, 3 is away
 #pragma once
@@ -26,7 +27,8 @@ struct Epoch {
       if (isdigit(static_cast<unsigned char>(row[i])) == 0) continue;
       size_t end = i;
       uint16_t node = 0;
-      while (end < row.size() && isdigit(static_cast<unsigned char>(row[end])) != 0) node = static_cast<uint16_t>(node * 10 + row[end++] - '0');
+      while (end < row.size() && isdigit(static_cast<unsigned char>(row[end])) != 0)
+        node = static_cast<uint16_t>(node * 10 + row[end++] - '0');
       const size_t role = end < row.size() ? std::string("+~-").find(row[end]) : std::string::npos;
       rows[at] = node;
       roles[at++] = static_cast<uint8_t>(role == std::string::npos ? 0 : role + 1);
