@@ -196,7 +196,8 @@ constexpr uint64_t INDEX_REGION = 0x7865646e492a6548ULL;
 struct RegionMeta {
   uint64_t baseMs;
   uint32_t head;    // bytes in use from the region's start
-  uint32_t stamps;  // entries in the table at the region's end, growing down
+  uint16_t stamps;  // entries in the table at the region's end, growing down
+  uint16_t isBroken;  // a damaged size leads past a living record: whoever walks the region does not meet them all
   uint32_t checkpoint[CHECKPOINTS];
 };
 static_assert(sizeof(RegionMeta) == 80, "");

@@ -279,8 +279,7 @@ struct World {
   }
   bool open() {
     Failure failure;
-    memory = Memory::create(options, &failure);
-    if (memory == nullptr) return false;
+    if ((memory = Memory::create(options, &failure)) == nullptr) return false;
     memory->install(rows::epochOf(protocol::SLOTS, 1, 1, "1").installation());
     return true;
   }
@@ -397,7 +396,6 @@ TEST("a writer takes over a dead one's lock where nobody reaps") {
       world.start(victim);
     }
     const uint64_t before = operationsOf(*world.board);
-    // Time enough for a machine that does much else; those who wait for a dead one's lock would wait for ever.
     for (uint32_t waits = 0; waits < 1'000 && operationsOf(*world.board) == before; waits++) usleep(10'000);
     CHECK(operationsOf(*world.board) > before);
     for (uint32_t i = 0; i < WRITERS; i++) world.kill(i);

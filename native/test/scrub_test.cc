@@ -26,7 +26,7 @@ struct Target {
 // Four segments of four slots, regions of a kilobyte, two buckets to a page, values cut at 64 bytes: one of everything.
 class TinyWorld : public World {
  public:
-  TinyWorld() : World(Geometry{4, 4, 1024, 128}, 256 << 10) {
+  TinyWorld() : World(Geometry{4, 4, 1024, 128}, 192 << 10) {
     for (uint32_t i = 0; i < 60; i++) {
       const std::string key = (i % 2 == 0 ? "{one}" : "k") + std::to_string(i);
       run(Opcode::SET, key, valueOf(i, 4 + i % 37), i % 3 == 0 ? 3'600'000 : 0);

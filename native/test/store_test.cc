@@ -1,106 +1,18 @@
-// The store along the life of an item: written, read, changed, expired, evicted, found again after a restart. One
-// process, a clock of the test's own, and as many workers as a test needs.
-#include <unistd.h>
-
+// The store along the life of an item: written, read, changed, expired, evicted, walked.
 #include <map>
 #include <string>
 
-#include "../store/worker.h"
 #include "support/check.h"
-#include "support/rows.h"
+#include "support/world.h"
 
 namespace {
 
 using namespace henge;
+using check::valueOf;
+using check::World;
 using protocol::Opcode;
 using protocol::Status;
 namespace Flag = protocol::RequestFlag;
-
-constexpr uint64_t START_MS = 1'700'000'000'000;
-
-// A small store and one worker on it.
-struct World {
-  explicit World(uint64_t bytes = 8 << 20, bool replicated = false, uint32_t valueBytesMax = 256 * 1024) {
-    options.bytes = bytes;
-    options.nodeName = "a";
-    options.nodeNumber = 1;
-    options.replicated = replicated;
-    options.valueBytesMax = valueBytesMax;
-    options.manualClock = true;
-    options.seed = 42;
-    open();
-  }
-  void open() {
-    Failure failure;
-    memory = Memory::create(options, &failure);
-    if (memory == nullptr) {
-      printf("no memory: %s %s\n", failure.code, failure.message.c_str());
-      abort();
-    }
-    memory->setClock(ms);
-    memory->install(rows::epochOf(protocol::SLOTS, 1, 1, "1").installation());
-    worker = Worker::open(*memory, &failure);
-    out.resize(options.valueBytesMax);
-  }
-  void advance(uint64_t by) {
-    ms += by;
-    memory->setClock(ms);
-    worker->beginChunk();
-  }
-  Answer run(Operation operation) { return run(*worker, operation); }
-  Answer run(Worker& with, Operation operation) {
-    with.prepare(&operation, 1);
-    return with.execute(operation, out.data());
-  }
-  Answer set(std::string_view key, std::string_view value, uint64_t ttlMs = 0, uint8_t flags = 0) {
-    Operation operation;
-    operation.opcode = Opcode::SET;
-    operation.key = key;
-    operation.value = value;
-    operation.ttlMs = ttlMs;
-    operation.flags = flags;
-    return run(operation);
-  }
-  Answer act(Opcode opcode, std::string_view key, uint8_t flags = 0) {
-    Operation operation;
-    operation.opcode = opcode;
-    operation.key = key;
-    operation.flags = flags;
-    return run(operation);
-  }
-  // The value, or "(none)".
-  std::string get(std::string_view key) {
-    const Answer answer = act(Opcode::GET, key, Flag::WANT_META);
-    return answer.status == Status::OK ? std::string(out.data(), answer.valueBytes) : std::string("(none)");
-  }
-  Answer increment(std::string_view key, int64_t delta, int64_t initial = 0) {
-    Operation operation;
-    operation.opcode = Opcode::INCREMENT;
-    operation.key = key;
-    operation.delta = delta;
-    operation.initial = initial;
-    return run(operation);
-  }
-  Answer append(std::string_view key, std::string_view value) {
-    Operation operation;
-    operation.opcode = Opcode::APPEND;
-    operation.key = key;
-    operation.value = value;
-    return run(operation);
-  }
-
-  MemoryOptions options;
-  uint64_t ms = START_MS;
-  std::unique_ptr<Memory> memory;
-  std::unique_ptr<Worker> worker;
-  std::string out;
-};
-
-std::string valueOf(uint32_t seed, size_t bytes) {
-  std::string value(bytes, 0);
-  for (size_t i = 0; i < bytes; i++) value[i] = static_cast<char>((seed * 2654435761u + i * 40503u) >> 7);
-  return value;
-}
 
 TEST("an item comes back as it went in") {
   World world;
@@ -459,87 +371,6 @@ TEST("walk digest and drop agree") {
   b.worker->drop(slots);
   CHECK(b.worker->digest(probe.slot).items == 0);
   CHECK(b.memory->stats().items == 0);
-}
-
-TEST("a warm restart keeps everything and an unclean one too") {
-  const std::string path = "/tmp/henge-store-test-" + std::to_string(getpid());
-  for (const bool isClean : {true, false}) {
-    World world(16 << 20);
-    world.options.file = path;
-    world.worker.reset();
-    world.memory.reset();
-    world.open();
-    for (int i = 0; i < 20'000; i++) world.set("key" + std::to_string(i), valueOf(static_cast<uint32_t>(i), 30));
-    world.set("large", valueOf(1, 200'000));
-    const std::string incarnation = world.memory->incarnation();
-    if (isClean) {
-      world.worker.reset();
-      world.memory->close(true);
-    } else {
-      // As after a kill: nothing is given back.
-      world.worker->view().segments[5].lock.store(lockWord(1, 77));
-      static auto* const abandoned = new std::vector<Worker*>;
-      abandoned->push_back(world.worker.release());
-    }
-    world.memory.reset();
-    world.open();
-    CHECK(world.memory->origin() == (isClean ? Origin::WARM : Origin::SCRUBBED));
-    CHECK(world.memory->incarnation() == incarnation);
-    CHECK(world.memory->stats().items == 20'001);
-    for (int i = 0; i < 20'000; i++)
-      CHECK(world.get("key" + std::to_string(i)) == valueOf(static_cast<uint32_t>(i), 30));
-    CHECK(world.get("large") == valueOf(1, 200'000));
-    world.worker.reset();
-    world.memory.reset();
-    unlink(path.c_str());
-  }
-}
-
-TEST("an arena made anew over an older one begins empty") {
-  const std::string path = "/tmp/henge-store-test-" + std::to_string(getpid());
-  World world(16 << 20);
-  world.options.file = path;
-  world.worker.reset();
-  world.memory.reset();
-  world.open();
-  for (int i = 0; i < 5000; i++) world.set("key" + std::to_string(i), "value");
-  for (uint32_t i = 0; i < world.memory->view().geometry.segments; i++)
-    world.memory->view().segments[i].lock.store(lockWord(1, 77));
-  world.worker.reset();
-  world.memory.reset();
-  world.options.valueBytesMax = 128 * 1024;
-  world.open();
-  CHECK(world.memory->origin() == Origin::NEW);
-  CHECK(world.memory->stats().items == 0 && world.memory->stats().bytes == 0);
-  for (int i = 0; i < 5000; i++) CHECK(world.set("key" + std::to_string(i), "value").status == Status::OK);
-  CHECK(world.memory->stats().items == 5000);
-  world.worker.reset();
-  world.memory.reset();
-  unlink(path.c_str());
-}
-
-TEST("a file of another node is refused") {
-  const std::string path = "/tmp/henge-store-test-" + std::to_string(getpid());
-  World world(16 << 20);
-  world.options.file = path;
-  Failure failure;
-  auto mine = Memory::create(world.options, &failure);
-  CHECK(mine != nullptr);
-  mine->close(true);
-  mine.reset();
-  world.options.nodeName = "b";
-  CHECK(Memory::create(world.options, &failure) == nullptr);
-  CHECK(std::string(failure.code) == "WRONG_NODE");
-  unlink(path.c_str());
-}
-
-TEST("a value that can never fit is refused at the start") {
-  MemoryOptions options;
-  options.bytes = 8 << 20;
-  options.nodeName = "a";
-  Failure failure;
-  CHECK(Memory::create(options, &failure) == nullptr);
-  CHECK(std::string(failure.code) == "VALUE_TOO_LARGE");
 }
 
 }  // namespace

@@ -225,11 +225,16 @@ inline bool canBeWorkedWith(World* world, uint32_t seed) {
     const std::string key = "new" + std::to_string(random.below(200));
     const std::string value = valueOf(i, random.below(random.below(8) == 0 ? 900 : 60));
     const Status status = world->run(Opcode::SET, key, value).status;
-    if (status == Status::OK && world->run(Opcode::GET, key).valueBytes != value.size()) return false;
+    if (status == Status::OK && world->run(Opcode::GET, key).valueBytes != value.size()) {
+      printf("write %u of %s, %zu bytes, is not there\n", i, key.c_str(), value.size());
+      return false;
+    }
     if (i % 50 == 0) world->worker->tick();
   }
   world->worker.reset();
-  return audit::problemOf(*world->memory).empty();
+  const std::string problem = audit::problemOf(*world->memory);
+  if (!problem.empty()) printf("%s\n", problem.c_str());
+  return problem.empty();
 }
 
 }  // namespace pictured
