@@ -1,9 +1,9 @@
 /**
  * What the callers of a cluster were promised, key by key, and what they find afterwards.
  *
- * Every key is counted up by one writer: the number under it says which write it was. The ledger knows the last number that was
- * acknowledged and the last that was tried, so what is found can be judged: below the first it was lost; above the second
- * nobody wrote it.
+ * Every key is counted up by one writer: the number under it says which write it was. The ledger knows the last number
+ * that was acknowledged and the last that was tried, so what is found can be judged: below the first it was lost; above
+ * the second nobody wrote it.
  */
 export interface Verdict {
   /** Keys that hold an older number than the last acknowledged one, or none. */

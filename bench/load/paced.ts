@@ -1,9 +1,9 @@
 /**
- * An open loop through one client: so many requests a second, whatever becomes of them, for as long as it is told to. Callers do
- * not wait for a cluster that is in trouble, and so neither does this load: what is late counts as late.
+ * An open loop through one client: so many requests a second, whatever becomes of them, for as long as it is told to.
+ * Callers do not wait for a cluster that is in trouble, and so neither does this load: what is late counts as late.
  *
- * Reads and writes go to keys that a ledger keeps account of. For writes it is also known how long each group of keys (those
- * that one node led when the load began) went without an acknowledged write.
+ * Reads and writes go to keys that a ledger keeps account of. For writes it is also known how long each group of keys
+ * (those that one node led when the load began) went without an acknowledged write.
  */
 import type { AckLevel, Henge } from '../../src/index.js';
 import { Ledger } from './ledger.js';

@@ -33,8 +33,8 @@ inline bool is(const Response& response, Status status, uint32_t id) {
   return response.status == static_cast<uint8_t>(status) && response.id == id;
 }
 
-inline std::string set(uint32_t id, const std::string& key, const std::string& value, uint8_t level = ONE, uint64_t ttlMs = 0,
-                uint16_t deadlineMs = 0) {
+inline std::string set(uint32_t id, const std::string& key, const std::string& value, uint8_t level = ONE,
+                       uint64_t ttlMs = 0, uint16_t deadlineMs = 0) {
   return encode({SET, id, bytesOf(ttlMs), key, value, level, deadlineMs});
 }
 inline std::string get(uint32_t id, const std::string& key, uint8_t level = 0) {

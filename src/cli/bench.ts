@@ -241,7 +241,8 @@ function draw(run: Run, options: Options, paint: Paint): string[] {
   ];
   const loop = options.rate === undefined ? 'closed loop' : `open loop at ${count(options.rate)}/s`;
   const failed = [...tally.failures].map(([code, times]) => `${count(times)} ${code}`).join(', ');
-  const load = `${count(options.keys)} keys, values of ${bytes(options.valueBytes)}, ${percent(options.readRatio, 1)} reads`;
+  const reads = percent(options.readRatio, 1);
+  const load = `${count(options.keys)} keys, values of ${bytes(options.valueBytes)}, ${reads} reads`;
   const hitRatio = percent(tally.hits, tally.hits + tally.misses);
   return [
     `${loop}, ${load}, ${duration(elapsedMs)}`,

@@ -26,7 +26,7 @@ export interface NodeReport {
   readonly evictions: number;
   readonly uptimeMs: number;
   readonly workers: number;
-  /** Copies it holds of others' slots, how many of them may lack something, and slots led that it is still taking over. */
+  /** Copies held of others' slots, how many of them may lack something, and slots led that it is still taking over. */
   readonly copySlots: number;
   readonly joiningSlots: number;
   readonly takingOverSlots: number;

@@ -2,7 +2,7 @@
  * A worker's part in the cluster: everything about copies that is not done item by item in native code.
  *
  *   topology ─▶ adopt ─▶ epoch put in place ─▶ links (peers.ts), heartbeats (heartbeats.ts)
- *                                              steward: take-over.ts ─▶ merges.ts ─▶ catch-up.ts ─▶ digests.ts, drops.ts
+ *                  steward: take-over.ts ─▶ merges.ts ─▶ catch-up.ts ─▶ digests.ts, drops.ts
  *   peers' frames ─▶ onControl ─▶ answer       (pulls.ts, digests.ts)
  *
  * Every worker keeps links and answers peers. One of them, the steward, does what is to be done once a node: it is the

@@ -69,7 +69,8 @@ function overlapsOf(zones: readonly Zone[]): string[] {
     const before = forward[index - 1];
     if (before !== undefined && before.latestBeginMs > zone.earliestEndMs) {
       complaints.push(
-        `${before.value} was the value until ${before.latestBeginMs} ms, and ${zone.value} from ${zone.earliestEndMs} ms`,
+        `${before.value} was the value until ${before.latestBeginMs} ms, ` +
+          `and ${zone.value} from ${zone.earliestEndMs} ms`,
       );
     }
   }

@@ -135,7 +135,7 @@ describe('death', () => {
     expect(published({ names: 'abcde', lapsedForMs: { b: 5 }, probed })).toBe('8 away:b returning:');
   });
 
-  test('a cluster that fences waits a lease longer for a silent member, and never takes out one that has a lease', () => {
+  test('a cluster that fences waits a lease longer for a silent member, and takes out none that has a lease', () => {
     const situation = {
       names: 'abcde',
       isFencing: true,

@@ -2,7 +2,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { Status } from '../../../src/protocol/index.js';
 import { SlotFlag, SlotState } from '../../../src/store/index.js';
-import { Copies, type CopiesOptions, SLOTS } from '../../support/copies.js';
+import { Copies, type CopiesOptions } from '../../support/copies.js';
+import { SLOTS } from '../../support/copy-node.js';
 
 const QUORUM = 1;
 const ALL = 2;
