@@ -9,6 +9,7 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { clientSuite } from './client.js';
+import { failoverSuite } from './failover.js';
 import { hitsSuite } from './hits.js';
 import { httpSuite } from './http.js';
 import { memorySuite } from './memory.js';
@@ -19,7 +20,7 @@ import { renderTable } from './report/table.js';
 import { ringSuite } from './ring.js';
 import type { Context, Suite } from './suite.js';
 
-const SUITES: readonly Suite[] = [clientSuite, nodeSuite, memorySuite, ringSuite, hitsSuite, httpSuite];
+const SUITES: readonly Suite[] = [clientSuite, nodeSuite, memorySuite, ringSuite, hitsSuite, httpSuite, failoverSuite];
 
 const USAGE = 'npm run bench -- SUITE [--quick] [--json FILE] [--traces DIR] [--kill]';
 
