@@ -8,21 +8,26 @@ import { etcdFigures } from './failover/etcd.js';
 import { killFigures } from './failover/kill.js';
 import { primaryFigures } from './failover/primary.js';
 import { twoOfFiveFigures } from './failover/two-of-five.js';
-import type { Suite } from './suite.js';
+import { type Case, measureCases, type Suite } from './suite.js';
 import { isInstalled } from './targets/process.js';
+
+const CASES: readonly Case[] = [
+  { name: 'kill', measure: (context) => killFigures(context, 'directory') },
+  { name: 'two', measure: twoOfFiveFigures },
+  { name: 'primary', measure: primaryFigures },
+];
+const ETCD_CASES: readonly Case[] = [
+  { name: 'kill-etcd', measure: (context) => killFigures(context, 'etcd') },
+  { name: 'etcd-serve', measure: (context) => etcdFigures(context, 'serve') },
+  { name: 'etcd-fence', measure: (context) => etcdFigures(context, 'fence') },
+];
 
 export const failoverSuite: Suite = {
   name: 'failover',
   summary: 'nodes, processes and the registry killed under load: what fails, waits and is lost',
-  async run(context) {
+  run(context) {
     const hasEtcd = isInstalled('etcd');
     if (!hasEtcd) context.note('etcd is not installed: what needs it is skipped');
-    return [
-      ...(await killFigures(context, 'directory')),
-      ...(hasEtcd ? await killFigures(context, 'etcd') : []),
-      ...(await twoOfFiveFigures(context)),
-      ...(await primaryFigures(context)),
-      ...(hasEtcd ? await etcdFigures(context) : []),
-    ];
+    return measureCases(context, [...CASES, ...(hasEtcd ? ETCD_CASES : [])]);
   },
 };

@@ -12,6 +12,8 @@ import { BenchCluster } from '../targets/cluster.js';
 import { startEtcd } from '../targets/etcd.js';
 import { figure, LOAD, ratePerSecond, sleep, tell, WARM_UP_MS } from './load.js';
 
+type OnPartition = 'serve' | 'fence';
+
 const VICTIM = 'c';
 /** After etcd has returned, for links to it to be made again: they are tried every second or so. */
 const BACK_MS = 8_000;
@@ -27,18 +29,16 @@ interface Outage {
   readonly failoverMs: number;
 }
 
-export async function etcdFigures(context: Context): Promise<Measurement[]> {
-  const serve = await outage(context, 'serve');
-  const fence = await outage(context, 'fence');
-  const lastWriteMs = Math.max(...fence.gone.groups.map(({ lastMs }) => lastMs ?? 0));
-  const firstWriteMs = Math.max(...fence.back.groups.map(({ firstMs }) => firstMs ?? Number.POSITIVE_INFINITY));
-  return [
-    ...common('failover.etcd.serve', serve),
-    figure('failover.etcd.serve.failedWrites', 'writes', serve.gone.failedWrites + serve.back.failedWrites),
-    ...common('failover.etcd.fence', fence),
-    figure('failover.etcd.fence.stopped', 'ms', lastWriteMs),
-    figure('failover.etcd.fence.resumed', 'ms', firstWriteMs),
-  ];
+export async function etcdFigures(context: Context, onPartition: OnPartition): Promise<Measurement[]> {
+  const { gone, back, ...rest } = await outage(context, onPartition);
+  const id = `failover.etcd.${onPartition}`;
+  const figures = common(id, { gone, back, ...rest });
+  if (onPartition === 'serve') {
+    return [...figures, figure(`${id}.failedWrites`, 'writes', gone.failedWrites + back.failedWrites)];
+  }
+  const lastWriteMs = Math.max(...gone.groups.map(({ lastMs }) => lastMs ?? 0));
+  const firstWriteMs = Math.max(...back.groups.map(({ firstMs }) => firstMs ?? Number.POSITIVE_INFINITY));
+  return [...figures, figure(`${id}.stopped`, 'ms', lastWriteMs), figure(`${id}.resumed`, 'ms', firstWriteMs)];
 }
 
 function common(id: string, { gone, back, lostWrites, failoverMs }: Outage): Measurement[] {
@@ -50,7 +50,7 @@ function common(id: string, { gone, back, lostWrites, failoverMs }: Outage): Mea
   ];
 }
 
-async function outage(context: Context, onPartition: 'serve' | 'fence'): Promise<Outage> {
+async function outage(context: Context, onPartition: OnPartition): Promise<Outage> {
   const etcd = await startEtcd(context);
   const words = [`--on-partition=${onPartition}`];
   const cluster = await BenchCluster.start(context, { nodes: 3, rf: 2, registry: etcd.location, words });
