@@ -2,6 +2,7 @@
  * Turns at an even rate, shared by all who ask for them. What was missed while everybody waited for the cluster is not
  * made up for: a burst afterwards would measure itself.
  */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Timers are late; turns that are late by no more than this are taken all the same. */
@@ -16,6 +17,8 @@ export class Pace {
     private readonly signal: AbortSignal,
   ) {
     this.#intervalMs = 1000 / perSecond;
+    // As many listen as wait for their turn; Node would suspect a leak.
+    setMaxListeners(0, signal);
   }
 
   /** Resolves when it is the caller's turn: true, or false when there are no more turns. */
