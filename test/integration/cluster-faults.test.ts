@@ -1,4 +1,6 @@
-/** What a cluster of real nodes promises when nodes stall, die together, or lose their registry, while clients write. */
+/**
+ * What a cluster of real nodes promises when nodes stall, die together, or lose their registry, while clients write.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { type AckLevel, Henge } from '../../src/client/index.js';

@@ -65,7 +65,9 @@ export class TestCluster implements AsyncDisposable {
     return node;
   }
 
-  /** The changes that a node told of from its line `from` on, as `-AWAY ~RETURNING`, with `+` if stand-ins are filled. */
+  /**
+   * The changes that a node told of from its line `from` on, as `-AWAY ~RETURNING`, with `+` if stand-ins are filled.
+   */
   changes(name: string, from = 0): readonly string[] {
     const told = this.topologies(name, from).map(
       ({ away, returning, isFilling }) => `-${away} ~${returning}${isFilling ? ' +' : ''}`,

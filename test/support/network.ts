@@ -1,7 +1,7 @@
 /**
- * A second host for tests: a network namespace joined to this one by a pair of veth devices, whose link can be cut. Both
- * ends' addresses stand on loopback devices, so that a cut link costs no host its own address. Cut, packets vanish, as
- * they do in a partition; nobody is told.
+ * A second host for tests: a network namespace joined to this one by a pair of veth devices, whose link can be cut.
+ * Both ends' addresses stand on loopback devices, so that a cut link costs no host its own address. Cut, packets
+ * vanish, as they do in a partition; nobody is told.
  *
  * Addresses are of 198.18.0.0/15, which is set aside for tests of this kind.
  */
