@@ -246,7 +246,8 @@ export class Fleet {
       if (status === Status.MOVED) void this.#map.learn(epoch, link);
       call.fail(errorOf(status, '', call));
     } else {
-      this.#retry(call, REFUSALS[status] ?? 'busy', status, { link, epoch });
+      const isBehind = status === Status.MOVED && epoch !== 0 && epoch < (this.#map.routes?.topology.epoch ?? 0);
+      this.#retry(call, isBehind ? 'behind' : (REFUSALS[status] ?? 'busy'), status, { link, epoch });
     }
   }
 
