@@ -91,6 +91,7 @@ export class World implements SimWorld {
 
   /** Ends the trace. */
   traceHash(): string {
+    this.#trace.update(`${this.schedule.steps} ${this.schedule.hash}`);
     return this.#trace.digest('hex').slice(0, 16);
   }
 
