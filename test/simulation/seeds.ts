@@ -32,7 +32,6 @@ const STATES = [
   'worker.link-silent',
   'worker.merged',
   'worker.peer-empty',
-  'worker.possible-loss',
   'worker.taken-over',
 ] as const;
 
