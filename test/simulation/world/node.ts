@@ -16,6 +16,7 @@ import {
   type TopologyView,
 } from '../../../src/cluster/index.js';
 import { loadAddon, type NativeArena, SlotState } from '../../../src/store/index.js';
+import { forgetMissed, type InstallOptions, install, mutatedPut, mutatedView } from './mutations.js';
 import type { Machine, SimWorld } from './parts.js';
 import type { Random } from './random.js';
 import type { Stored } from './registry.js';
@@ -33,11 +34,11 @@ export class SimNode implements Machine {
   arena: NativeArena;
   readonly address: string;
   isUp = false;
-  epochsSeen: number[] = [];
   workers: SimWorker[] = [];
   #control: ControlProcess | undefined;
   #incarnations = 0;
   #fenceMs = 0;
+  #epochSeen = 0;
   readonly #clock: { offsetMs: number; drift: number };
 
   constructor(
@@ -70,8 +71,17 @@ export class SimNode implements Machine {
     return 1_700_000_000_000 + this.world.schedule.nowMs * this.#clock.drift + this.#clock.offsetMs;
   }
 
+  /** Whoever of the node runs next has this time; and whatever ran before, the epoch has not gone back. */
   setClock(): void {
     this.arena.setClock(Math.floor(this.wallMs));
+    const epoch = this.arena.epoch();
+    if (epoch < this.#epochSeen) this.world.violation(`${this.name} went from epoch ${this.#epochSeen} to ${epoch}`);
+    this.world.sometimes(this.#epochSeen > 0 && epoch > this.#epochSeen + 1, 'a node missed an epoch');
+    this.#epochSeen = epoch;
+  }
+
+  get installOptions(): InstallOptions {
+    return { arena: this.arena, self: this.member.number, mutations: this.world.mutations };
   }
 
   /** A memory with a clock by hand knows one clock only, so the deadline is carried over to it. */
@@ -124,8 +134,19 @@ export class SimNode implements Machine {
     this.world.schedule.after(REAP_MS, () => {
       if (this.arena !== arena || !this.isUp) return;
       this.setClock();
-      victim.native.abandon();
+      this.#reap(victim);
       this.#control?.replaceWorkers();
+    });
+  }
+
+  #reap(victim: SimWorker): void {
+    const steward = this.workers.find(({ isDead }) => !isDead);
+    const others = this.world.mutations.has('forgetInFlight') ? this.world.view.members : [];
+    const before = others.map(({ number }) => steward?.native.peerBits(number).missed);
+    victim.reap();
+    others.forEach(({ number }, at) => {
+      const missed = before[at];
+      if (steward !== undefined && missed !== undefined) forgetMissed(steward.native, number, missed);
     });
   }
 
@@ -152,7 +173,7 @@ export class SimNode implements Machine {
     this.world.network.unlisten(this.address);
     this.killControl();
     for (const worker of this.workers) worker.kill();
-    for (const worker of this.workers) worker.native.abandon();
+    for (const worker of this.workers) worker.reap();
     this.workers = [];
     this.world.network.crash(this.name);
     this.world.sometimes(true, 'a node went down');
@@ -161,6 +182,7 @@ export class SimNode implements Machine {
     if (losesMemory) {
       this.arena.close(false);
       this.arena = this.#makeArena();
+      this.#epochSeen = 0;
     } else {
       this.arena.resume(true);
     }
@@ -325,9 +347,10 @@ class ControlProcess {
     );
     for (const [key, stored] of members) this.#plane.onRecord(recordOf(key, stored));
     const isFounding =
-      (own.incarnation === '' && this.#plane.view.epoch === 1) || node.world.mutations.coldIsWarm === true;
+      (own.incarnation === '' && this.#plane.view.epoch === 1) || node.world.mutations.has('coldIsWarm');
     node.setClock();
-    node.arena.install(installationOf(this.#plane.view, isFounding, SLOTS));
+    const view = mutatedView(this.#plane.view, node.world.mutations);
+    install(installationOf(view, isFounding, SLOTS), node.installOptions);
     if (own.incarnation === '') this.#nameMemory(own, members);
     for (const prefix of ['topology', 'coordinator', 'members/', 'alive/']) {
       this.#watches.push(
@@ -369,7 +392,7 @@ class ControlProcess {
       put: (request, done) =>
         this.#registry.put(
           node.name,
-          request,
+          mutatedPut(request, node.world.mutations),
           this.#guarded((outcome) =>
             done(outcome.kind === 'put' ? { kind: 'done', revision: outcome.revision } : outcome),
           ),
