@@ -139,10 +139,12 @@ function nodeView(
   seconds: number,
 ): NodeView {
   const share = now.slots / SLOTS;
-  if (!now.isAnswering) return { ...(last ?? { items: 0, bytes: 0 }), name: now.name, share, perSecond: 0 };
+  if (!now.isAnswering)
+    return { ...(last ?? { items: 0, bytes: 0 }), name: now.name, state: now.state, share, perSecond: 0 };
   const operations = earlier === undefined || !earlier.isAnswering ? now.operations : earlier.operations;
   return {
     name: now.name,
+    state: now.state,
     share,
     items: now.items,
     bytes: now.bytes,

@@ -35,7 +35,12 @@ const LOAD: PacedOptions = {
 };
 
 export async function awayFigures(context: Context): Promise<Measurement[]> {
-  const cluster = await BenchCluster.start(context, { nodes: 3, rf: RF, hasArenas: true });
+  const cluster = await BenchCluster.start(context, {
+    nodes: 3,
+    rf: RF,
+    hasArenas: true,
+    words: ['--log-level=debug'],
+  });
   const client = await Henge.connect({ seeds: [...cluster.seeds] });
   context.defer(() => client.close());
   const copies = await keysCopiedTo(client, VICTIM);
