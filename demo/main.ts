@@ -59,8 +59,9 @@ async function demonstrate(cluster: DemoCluster, stopped: AbortSignal): Promise<
   const traffic = new Traffic(cluster.client, origin);
   const show = new Show({ client: cluster.client, traffic, origin, durationMs, screen, paint });
   const done = new AbortController();
-  const end = setTimeout(() => done.abort(), durationMs);
   let fall = Promise.resolve();
+  // The story of the node is told to its end, and the load goes on as long.
+  const end = setTimeout(() => void fall.then(() => done.abort()), durationMs);
   const kill = setTimeout(() => {
     fall = showFall({ cluster, show, traffic, paint }, stopped);
   }, durationMs * KILL_AT);
@@ -70,7 +71,6 @@ async function demonstrate(cluster: DemoCluster, stopped: AbortSignal): Promise<
   await traffic.run(done.signal);
   clearTimeout(end);
   clearTimeout(kill);
-  if (!stopped.aborted) await fall;
   const frame = await show.end();
 
   const verdict = await verify(cluster.client, traffic.acknowledged, traffic.visited);

@@ -67,8 +67,9 @@ export function title(paint: Paint): string[] {
   const origin = `${ORIGIN_LATENCY_MS} ms a look-up, ${ORIGIN_CONCURRENCY} at a time`;
   return [
     '',
-    `  ${paint('bold', 'HENGE')}  three nodes, two copies of everything; ${count(CITY_COUNT)} real cities`,
-    paint('dim', `         behind a slow origin (${origin}), asked for by inhabitants`),
+    `  ${paint('bold', 'HENGE')}  three nodes on this machine, two copies of everything;`,
+    paint('dim', `         ${count(CITY_COUNT)} real cities behind a slow origin (${origin}),`),
+    paint('dim', '         asked for as often as they have inhabitants'),
     '',
   ];
 }
