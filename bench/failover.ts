@@ -1,6 +1,6 @@
 /**
- * What callers see while nodes, processes and the registry die under them: real daemons, an open loop of 20,000 requests
- * a second (a fifth of them writes) from another process, and an account of every write that was acknowledged.
+ * What callers see while nodes, processes and the registry die under them: real daemons, an open loop of 20,000
+ * requests a second (a fifth of them writes) from another process, and an account of every write that was acknowledged.
  *
  * Counts are summed over all rounds, and of times the worst counts: a promise that holds in most rounds is none.
  */

@@ -1,8 +1,8 @@
 /**
  * The registry gone for a minute (10 s with --quick): etcd killed, and started again over its data.
  *
- * With `serve` nothing is to fail meanwhile. With `fence` writes stop before the lease can have ended elsewhere, and reads
- * go on. In both, the cluster comes back by itself: it is asked to prove it by failing over once more.
+ * With `serve` nothing is to fail meanwhile. With `fence` writes stop before the lease can have ended elsewhere, and
+ * reads go on. In both, the cluster comes back by itself: it is asked to prove it by failing over once more.
  */
 import type { Phase } from '../load/paced.js';
 import { PacedProcess } from '../load/paced-process.js';

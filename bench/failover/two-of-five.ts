@@ -1,9 +1,9 @@
 /**
  * Two of five nodes killed in the same second, RF 3, `--on-partition serve`.
  *
- * A slot whose leader died with another of its copies may have lost writes, even some acknowledged at `quorum`: it is to
- * be reported. The others must have lost nothing. After the grace period (3 s here instead of 30) the copies are made
- * anew on the nodes that are left.
+ * A slot whose leader died with another of its copies may have lost writes, even some acknowledged at `quorum`: it is
+ * to be reported. The others must have lost nothing. After the grace period (3 s here instead of 30) the copies are
+ * made anew on the nodes that are left.
  */
 import { Henge, type Topology } from '../../src/index.js';
 import { buildSlotTable, SLOTS, slotOf } from '../../src/ring/index.js';
