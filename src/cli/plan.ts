@@ -200,8 +200,9 @@ function warningsOf({
 }): string[] {
   const zones = new Set(members.map(({ zone }) => zone)).size;
   const sharing = count(balance.slotsSharingZone);
+  const size = `${members.length} ${members.length === 1 ? 'node' : 'nodes'}`;
   return [
-    ...(members.length < rf ? [`${members.length} nodes cannot hold ${rf} copies: fewer are kept`] : []),
+    ...(members.length < rf ? [`${size} cannot hold ${rf} copies: fewer are kept`] : []),
     // With one zone all share it, and nobody expects otherwise.
     ...(zones > 1 && balance.slotsSharingZone > 0 ? [`${sharing} slots have two copies or more in one zone`] : []),
     ...(balance.peak > LOAD_FACTOR_MAX
