@@ -3,8 +3,8 @@
  * was lost, stale, failed or slow; to be run beside whatever an operator does to the nodes.
  *
  * Every key has one writer, which knows what may be there (verify/key-history.ts judges, verify/writer.ts acts). The
- * keys have a prefix of their own and are deleted at the end. The load is modest on purpose: it shows what callers meet,
- * not what the cluster can take; that is `henge bench`.
+ * keys have a prefix of their own and are deleted at the end. The load is modest on purpose: it shows what callers
+ * meet, not what the cluster can take; that is `henge bench`.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';

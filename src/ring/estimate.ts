@@ -2,8 +2,9 @@
  * What a movement between two slot tables costs, as far as it can be told beforehand: items and bytes that each member
  * sends and gets, and how even the second table is.
  *
- * A member knows what it holds, not how much of it is in which slot; keys spread evenly, so every copy it holds is taken
- * for an equal part. Few keys, or a few large values under one hash tag, make the estimate worse, never the movement.
+ * A member knows what it holds, not how much of it is in which slot; keys spread evenly, so every copy it holds is
+ * taken for an equal part. Few keys, or a few large values under one hash tag, make the estimate worse, never the
+ * movement.
  */
 
 import type { MovementPlan } from './plan.js';

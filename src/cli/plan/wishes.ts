@@ -1,6 +1,6 @@
 /**
- * Changes of the member list as they are typed (`--add d:2:east`), and the list that they lead to. What does not fit the
- * members there are is wrong usage, said in a sentence.
+ * Changes of the member list as they are typed (`--add d:2:east`), and the list that they lead to. What does not fit
+ * the members there are is wrong usage, said in a sentence.
  */
 import { InvalidArgumentError } from 'commander';
 import { type RingMember, WEIGHT_MAX } from '../../ring/index.js';

@@ -2,10 +2,10 @@
  * What one key may hold, given what its only writer did to it: the judge of `henge verify`, without a clock or a
  * cluster.
  *
- * The history is a set of possible states. An acknowledged change leaves what it made; one of unknown outcome adds what it would
- * make of each state; one that surely did not run adds nothing. What is read
- * must be one of the states. So doubt widens what is allowed by exactly the values in doubt, and the next
- * acknowledgement ends it. The caller begins no change while one of unknown outcome may still run.
+ * The history is a set of possible states. An acknowledged change leaves what it made; one of unknown outcome adds what
+ * it would make of each state; one that surely did not run adds nothing. What is read must be one of the states. So
+ * doubt widens what is allowed by exactly the values in doubt, and the next acknowledgement ends it. The caller begins
+ * no change while one of unknown outcome may still run.
  *
  * A register's values are numbers that only grow, so that an older one is told from one that nobody wrote; a counter's
  * value is its count. Looking does not narrow the set: a value in doubt that was read once was never promised to stay.

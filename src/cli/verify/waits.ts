@@ -1,8 +1,8 @@
 /**
  * How long calls took, apart for quiet times and for times of change, and how long this process itself stood still.
  *
- * A change is noticed late: its first seconds look quiet at the time. So calls are collected in windows, and a window is
- * put down as quiet only when neither it, nor the one before, nor the one after it has seen a change.
+ * A change is noticed late: its first seconds look quiet at the time. So calls are collected in windows, and a window
+ * is put down as quiet only when neither it, nor the one before, nor the one after it has seen a change.
  */
 import { Latencies } from '../load/latencies.js';
 

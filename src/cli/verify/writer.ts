@@ -2,8 +2,9 @@
  * One loop of `henge verify`: it alone writes some keys, one call at a time, reads them back, and judges what it finds.
  *
  * Half of its turns read a key, half change one and then read it. A change of unknown outcome may still be on its way,
- * so its key is only read until it can no longer run; that is what lets key-history.ts judge. A wrong value is looked at
- * again a few times: if it comes right it was stale, if it stays it is lost. Time, chance and the cache are passed in.
+ * so its key is only read until it can no longer run; that is what lets key-history.ts judge. A wrong value is looked
+ * at again a few times: if it comes right it was stale, if it stays it is lost. Time, chance and the cache are passed
+ * in.
  */
 import { HengeError } from '../../client/index.js';
 import type { Cache } from './cache.js';
