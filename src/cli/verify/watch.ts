@@ -40,7 +40,10 @@ export class Watch {
   static async start(cluster: Henge, ...others: readonly Henge[]): Promise<Watch> {
     const watch = new Watch(cluster, await readCluster(cluster));
     const see = () => watch.#see(true);
-    for (const each of [cluster, ...others]) each.on('down', see).on('degraded', see).on('topology', see);
+    for (const each of [cluster, ...others]) {
+      each.on('down', see).on('degraded', see);
+      each.on('topology', ({ epoch }) => watch.#seeEpoch(epoch));
+    }
     return watch;
   }
 
@@ -89,8 +92,8 @@ export class Watch {
   }
 
   #take({ epoch, nodes }: ClusterReport): void {
-    this.#see(epoch !== this.epochLast || nodes.some(({ state }) => state !== 'in'));
-    this.epochLast = epoch;
+    this.#see(nodes.some(({ state }) => state !== 'in'));
+    this.#seeEpoch(epoch);
     for (const { name, isAnswering, evictions } of nodes) {
       if (!isAnswering) continue;
       const before = this.#evictions.get(name) ?? 0;
@@ -98,6 +101,13 @@ export class Watch {
       this.#evicted += evictions >= before ? evictions - before : evictions;
       this.#evictions.set(name, evictions);
     }
+  }
+
+  /** A report may be older than what was heard since it was asked for. */
+  #seeEpoch(epoch: number): void {
+    if (epoch <= this.epochLast) return;
+    this.epochLast = epoch;
+    this.#see(true);
   }
 
   #see(isChanging: boolean): void {
