@@ -2,8 +2,8 @@
  * What copies cost, each against the same load without them or with less waiting, and how soon a copy that was away is
  * equal again.
  *
- * Rounds of both sides alternate. The load is one Node client in a fresh process on a core of its own, the daemons share
- * the other core.
+ * Rounds of both sides alternate. The load is one Node client in a fresh process on a core of its own, the daemons
+ * share the other core.
  */
 import { awayFigures } from './replication/away.js';
 import { clientCpuFigures, latencyFigures, primaryCpuFigures } from './replication/cost.js';

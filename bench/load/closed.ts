@@ -1,7 +1,7 @@
 /**
  * Closed loop in one Node process: as many lanes as requests are to be in flight, each awaiting one call after the
- * other, 90 % gets and 10 % sets, unless said otherwise, over keys that are all present. CPU is that of the whole process, the loop's own part
- * included, which is the same for every client.
+ * other, 90 % gets and 10 % sets, unless said otherwise, over keys that are all present. CPU is that of the whole
+ * process, the loop's own part included, which is the same for every client.
  */
 import { build } from 'hdr-histogram-js';
 import { type Driver, VALUE_BYTES } from './driver.js';

@@ -1,6 +1,6 @@
 /**
- * A node away for 10 s under 10,000 writes a second, RF 2: killed whole by SIGKILL, its memory kept in a file (--arena),
- * and started again.
+ * A node away for 10 s under 10,000 writes a second, RF 2: killed whole by SIGKILL, its memory kept in a file
+ * (--arena), and started again.
  *
  * How long from its start until it is declared in sync, and how much it was sent for that, against the bytes of what it
  * missed: of every key it keeps a copy of that was written meanwhile, the newest version once. What is written while it
@@ -70,8 +70,8 @@ export async function awayFigures(context: Context): Promise<Measurement[]> {
   const missedBytes = sum(missed.map((key) => ITEM_RECORD_BYTES + keyName(key).length + VALUE_BYTES));
   const rate = away.writes / away.seconds;
   context.note(
-    `${formatNumber(Math.round(rate))} writes/s; node ${VICTIM} missed ${formatNumber(missed.length)} keys; it was ready ` +
-      `${Math.round(readyAtMs - startedAtMs)} ms after its start; ${sent.length} streams sent ` +
+    `${formatNumber(Math.round(rate))} writes/s; node ${VICTIM} missed ${formatNumber(missed.length)} keys; ` +
+      `it was ready ${Math.round(readyAtMs - startedAtMs)} ms after its start; ${sent.length} streams sent ` +
       `${formatNumber(sum(sent.map((line) => Number(line.items))))} items`,
   );
   await client.close();

@@ -1,6 +1,6 @@
 /**
- * The cost of copies: CPU of the client and of the node that leads, and the time a write takes. Writes only, of 100-byte
- * values, in a closed loop.
+ * The cost of copies: CPU of the client and of the node that leads, and the time a write takes. Writes only, of
+ * 100-byte values, in a closed loop.
  */
 import type { AckLevel } from '../../src/index.js';
 import type { ClosedResult } from '../load/closed.js';

@@ -5,8 +5,8 @@
  * The rules: what provably did not run is sent again while there is time; a read is sent again too, or goes round a
  * leader that cannot answer it; a write that may have run never is. What follows from a change and not from load is
  * free: a request's first redirect, the first repetition of a read whose connection broke, waiting for a leader that is
- * not ready or has not heard yet that it leads. Every other repetition is paid from a budget, so that clients of an overloaded cluster add a tenth to its
- * load and not a multiple.
+ * not ready or has not heard yet that it leads. Every other repetition is paid from a budget, so that clients of an
+ * overloaded cluster add a tenth to its load and not a multiple.
  */
 
 /** Retries are a tenth of the requests at most, and so are hedges of the reads. */

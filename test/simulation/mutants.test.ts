@@ -1,6 +1,7 @@
 /**
  * Planted bugs: a simulator that finds none proves nothing. Each mutation must be caught within 200 seeds. A sample is
- * run here, of those that are caught soon; `npm run simulate -- --mutants` runs all, and prints by what they are caught.
+ * run here, of those that are caught soon; `npm run simulate -- --mutants` runs all, and prints by what they are
+ * caught.
  */
 import { describe, expect, it } from 'vitest';
 import { simulate } from './run.js';

@@ -12,8 +12,8 @@
  * not, all.
  *
  * Whom it asks. Everybody in the slot's row now, and everybody in it under the leader before. Where this node is all
- * that is wanted (with two copies it is, if it was in sync), a stand-in that was not in that row has nothing to add, and
- * is not waited for: of those only they are asked who were in it, for a `one` write may be with them alone.
+ * that is wanted (with two copies it is, if it was in sync), a stand-in that was not in that row has nothing to add,
+ * and is not waited for: of those only they are asked who were in it, for a `one` write may be with them alone.
  *
  * When it ends. With enough answers, as soon as everybody has answered; the silent are given a second. Without enough,
  * `serve` goes on after that second and says that acknowledged writes may be missing; `fence` waits. Where everybody
