@@ -29,7 +29,6 @@ const STATES = [
   'control.publish',
   'worker.catch-up-failed',
   'worker.caught-up',
-  'worker.link-silent',
   'worker.merged',
   'worker.peer-empty',
   'worker.taken-over',
