@@ -34,7 +34,9 @@ export const ringSuite: Suite = {
 
 function evenness(sizes: readonly number[]): Measurement[] {
   const bounded = sizes.map((size) => peakToMean(buildSlotTable(membersOf(size), RF)));
-  const plain = sizes.map((size) => peakToMean(buildSlotTable(membersOf(size), RF, Number.POSITIVE_INFINITY)));
+  const plain = sizes.map((size) =>
+    peakToMean(buildSlotTable(membersOf(size), RF, { loadFactorMax: Number.POSITIVE_INFINITY })),
+  );
   return [
     {
       id: 'ring.peakToMean',

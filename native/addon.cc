@@ -52,6 +52,7 @@ void define(napi_env env, napi_value exports, const char* name, napi_callback ca
 NAPI_MODULE_INIT() {
   henge::define(env, exports, "create", henge::createArena);
   henge::define(env, exports, "attach", henge::attachArena);
+  henge::define(env, exports, "takeOver", henge::takeOverArena);
   henge::define(env, exports, "listenTcp", henge::listenTcpSocket);
   henge::define(env, exports, "slotOf", henge::slotOfKey);
   return exports;

@@ -5,6 +5,7 @@
 
 #include "../store/memory.h"
 #include "call.h"
+#include "installation.h"
 #include "worker.h"
 
 namespace henge {
@@ -12,8 +13,6 @@ namespace henge {
 namespace {
 
 constexpr int64_t SAFE_INTEGER_MAX = 9'007'199'254'740'991;
-// Of the states a slot may have on a node: none and primary.
-constexpr uint8_t SLOT_STATE_MAX = 1;
 
 class ArenaBox final : public Box {
  public:
@@ -64,24 +63,31 @@ napi_value reap(napi_env env, napi_callback_info info) {
 napi_value install(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   ArenaBox& box = call.box<ArenaBox>();
-  int64_t epoch = 0;
-  std::string_view states;
-  if (!box.isOpen(env) || !call.integer(0, "epoch", 0, UINT32_MAX, &epoch)) return nullptr;
-  if (!call.bytes(1, "states", &states)) return nullptr;
-  if (states.size() != protocol::SLOTS) {
-    const std::string message = "states has one entry for each of the " + std::to_string(protocol::SLOTS) +
-                                " slots, not " + std::to_string(states.size());
-    napi_throw_range_error(env, nullptr, message.c_str());
-    return nullptr;
-  }
-  const auto* entries = reinterpret_cast<const uint8_t*>(states.data());
-  for (uint32_t slot = 0; slot < protocol::SLOTS; slot++) {
-    if (entries[slot] <= SLOT_STATE_MAX) continue;
-    const std::string message = std::to_string(entries[slot]) + " is not a state for slot " + std::to_string(slot);
-    napi_throw_range_error(env, nullptr, message.c_str());
-    return nullptr;
-  }
-  box.memory()->install(static_cast<uint32_t>(epoch), entries);
+  Installation installation;
+  if (!box.isOpen(env) || !readInstallation(env, call.argument(0), box.memory()->view(), &installation)) return nullptr;
+  return makeBoolean(env, box.memory()->install(installation));
+}
+
+napi_value resume(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  ArenaBox& box = call.box<ArenaBox>();
+  bool isWhole = false;
+  if (!box.isOpen(env) || !call.boolean(0, "isWhole", &isWhole)) return nullptr;
+  box.memory()->resume(isWhole);
+  return nullptr;
+}
+
+napi_value isFenced(napi_env env, napi_callback_info info) {
+  ArenaBox& box = Call(env, info).box<ArenaBox>();
+  return box.isOpen(env) ? makeBoolean(env, box.memory()->isFenced()) : nullptr;
+}
+
+napi_value setFence(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  ArenaBox& box = call.box<ArenaBox>();
+  double deadlineMs = 0;
+  if (!box.isOpen(env) || !call.milliseconds(0, "deadlineMs", &deadlineMs)) return nullptr;
+  box.memory()->setFence(static_cast<uint64_t>(deadlineMs));
   return nullptr;
 }
 
@@ -117,6 +123,7 @@ constexpr StatField STAT_FIELDS[] = {
     {"moved", &Stats::moved},
     {"outOfMemory", &Stats::outOfMemory},
     {"protocolErrors", &Stats::protocolErrors},
+    {"clockRefusals", &Stats::clockRefusals},
     {"framesIn", &Stats::framesIn},
     {"bytesIn", &Stats::bytesIn},
     {"bytesOut", &Stats::bytesOut},
@@ -198,12 +205,17 @@ napi_value makeArena(napi_env env, std::shared_ptr<Memory> memory) {
   box->define(env, object, "worker", worker);
   box->define(env, object, "reap", reap);
   box->define(env, object, "install", install);
+  box->define(env, object, "resume", resume);
+  box->define(env, object, "setFence", setFence);
+  box->define(env, object, "isFenced", isFenced);
   box->define(env, object, "epoch", epoch);
   box->define(env, object, "stats", stats);
   box->define(env, object, "slotItems", slotItems);
   box->define(env, object, "stuck", stuck);
   box->define(env, object, "setClock", setClock);
   box->define(env, object, "close", close);
+  setField(env, object, "slots", makeNumber(env, memory->view().slotCount()));
+  setField(env, object, "slotsPerSegment", makeNumber(env, memory->view().geometry.slotsPerSegment));
   setField(env, object, "origin", makeText(env, nameOf(memory->origin())));
   setField(env, object, "incarnation", makeText(env, memory->incarnation()));
   setField(env, object, "path", makeText(env, memory->path()));
@@ -243,7 +255,7 @@ bool readOptions(const Fields& fields, napi_env env, MemoryOptions* options) {
       !fields.integer("valueBytesMax", 1, protocol::Limit::VALUE_BYTES_MAX, &valueBytesMax) ||
       !fields.text("nodeName", &options->nodeName) || !fields.integer("nodeNumber", 0, UINT16_MAX, &nodeNumber) ||
       !fields.boolean("replicated", &options->replicated) || !fields.optionalText("file", &options->file) ||
-      !fields.optionalBigint("seed", &options->seed)) {
+      !fields.optionalBigint("seed", &options->seed) || !fields.optionalBigint("hashSeed", &options->hashSeed)) {
     return false;
   }
   options->bytes = static_cast<uint64_t>(bytes);
@@ -275,6 +287,15 @@ napi_value attachArena(napi_env env, napi_callback_info info) {
   if (!call.text(0, "path", &path)) return nullptr;
   Failure failure;
   std::unique_ptr<Memory> memory = Memory::attach(path, &failure);
+  return arenaOrThrow(env, std::move(memory), failure);
+}
+
+napi_value takeOverArena(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  std::string path;
+  if (!call.text(0, "path", &path)) return nullptr;
+  Failure failure;
+  std::unique_ptr<Memory> memory = Memory::takeOver(path, &failure);
   return arenaOrThrow(env, std::move(memory), failure);
 }
 

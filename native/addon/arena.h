@@ -5,8 +5,9 @@
 
 namespace henge {
 
-// create(options) and attach(path) of the addon.
+// create(options), attach(path) and takeOver(path) of the addon.
 napi_value createArena(napi_env env, napi_callback_info info);
 napi_value attachArena(napi_env env, napi_callback_info info);
+napi_value takeOverArena(napi_env env, napi_callback_info info);
 
 }  // namespace henge

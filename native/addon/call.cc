@@ -78,8 +78,16 @@ Call::Call(napi_env env, napi_callback_info info) : env_(env) {
   box_ = static_cast<Box*>(data);
 }
 
+bool Call::has(size_t index) const { return typeOf(env_, arguments_[index]) != napi_undefined; }
+
 bool Call::integer(size_t index, const char* name, int64_t least, int64_t most, int64_t* out) const {
   return readInteger(env_, arguments_[index], name, least, most, out);
+}
+
+bool Call::milliseconds(size_t index, const char* name, double* out) const {
+  if (napi_get_value_double(env_, arguments_[index], out) == napi_ok && *out >= 0 && *out < 1e15) return true;
+  throwType(env_, name, "milliseconds, 0 or more");
+  return false;
 }
 
 bool Call::text(size_t index, const char* name, std::string* out) const {
@@ -145,6 +153,12 @@ bool Fields::optionalBigint(const char* name, uint64_t* out) const {
 napi_value makeNumber(napi_env env, double number) {
   napi_value value = nullptr;
   napi_create_double(env, number, &value);
+  return value;
+}
+
+napi_value makeBoolean(napi_env env, bool boolean) {
+  napi_value value = nullptr;
+  napi_get_boolean(env, boolean, &value);
   return value;
 }
 

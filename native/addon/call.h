@@ -40,15 +40,19 @@ class Call {
   }
   napi_value argument(size_t index) const { return arguments_[index]; }
 
+  // An optional argument was given.
+  bool has(size_t index) const;
   // A whole number from `least` to `most`.
   bool integer(size_t index, const char* name, int64_t least, int64_t most, int64_t* out) const;
+  // Of a clock: fractions are allowed, and cut off by who takes them.
+  bool milliseconds(size_t index, const char* name, double* out) const;
   bool text(size_t index, const char* name, std::string* out) const;
   bool boolean(size_t index, const char* name, bool* out) const;
   // The view's memory; valid while the value lives.
   bool bytes(size_t index, const char* name, std::string_view* out) const;
 
  private:
-  static constexpr size_t ARGUMENTS_MAX = 3;
+  static constexpr size_t ARGUMENTS_MAX = 5;
 
   napi_env env_;
   napi_value arguments_[ARGUMENTS_MAX] = {};
@@ -78,6 +82,7 @@ class Fields {
 
 // Values for JavaScript.
 napi_value makeNumber(napi_env env, double number);
+napi_value makeBoolean(napi_env env, bool boolean);
 napi_value makeText(napi_env env, std::string_view text);
 napi_value makeBuffer(napi_env env, std::string_view bytes);
 void setField(napi_env env, napi_value object, const char* name, napi_value value);

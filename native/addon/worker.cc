@@ -8,8 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "../wire/session.h"
-#include "call.h"
+#include "worker_box.h"
 
 namespace henge {
 
@@ -21,66 +20,49 @@ uint64_t monotonicNs() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
-// Memory that belongs to JavaScript, kept alive for as long as it is in use here.
-class Borrowed {
- public:
-  void hold(napi_env env, napi_value value, std::string_view bytes) {
-    drop(env);
-    napi_create_reference(env, value, 1, &reference_);
-    at_ = const_cast<char*>(bytes.data());
-    size_ = bytes.size();
-  }
-  void drop(napi_env env) {
-    if (reference_ != nullptr) napi_delete_reference(env, reference_);
-    reference_ = nullptr;
-    at_ = nullptr;
-    size_ = 0;
-  }
-  char* at() const { return at_; }
-  size_t size() const { return size_; }
+// Of the session: where the store's clock is set by hand, so is this.
+Session::Clock clockOf(const View& view) {
+  if (!view.manualClock) return monotonicNs;
+  return [&view] { return nowMs(view) * 1'000'000; };
+}
 
- private:
-  napi_ref reference_ = nullptr;
-  char* at_ = nullptr;
-  size_t size_ = 0;
-};
+}  // namespace
 
-// The memory outlives the worker, whichever of the two JavaScript drops first.
-class WorkerBox final : public Box {
- public:
-  WorkerBox(napi_env env, std::shared_ptr<Memory> memory, std::unique_ptr<Worker> worker)
-      : env_(env),
-        memory_(std::move(memory)),
-        worker_(std::move(worker)),
-        session_(std::make_unique<Session>(*worker_, memory_->valueBytesMax(), monotonicNs)) {}
-  ~WorkerBox() override { close(); }
+// ---- the box -------------------------------------------------------------------------------------------------------
 
-  void close() {
-    session_.reset();
-    worker_.reset();
-    memory_.reset();
-    input.drop(env_);
-    output.drop(env_);
-  }
+void Borrowed::hold(napi_env env, napi_value value, std::string_view bytes) {
+  drop(env);
+  napi_create_reference(env, value, 1, &reference_);
+  at_ = const_cast<char*>(bytes.data());
+  size_ = bytes.size();
+}
 
-  bool isOpen() const {
-    if (session_ != nullptr) return true;
-    napi_throw_error(env_, nullptr, "The worker is closed");
-    return false;
-  }
-  Worker& worker() { return *worker_; }
-  Session& session() { return *session_; }
+void Borrowed::drop(napi_env env) {
+  if (reference_ != nullptr) napi_delete_reference(env, reference_);
+  reference_ = nullptr;
+  at_ = nullptr;
+  size_ = 0;
+}
 
-  Borrowed input;
-  Borrowed output;
-  Borrowed flags;
+WorkerBox::WorkerBox(napi_env env, std::shared_ptr<Memory> memory, std::unique_ptr<Worker> worker)
+    : env_(env),
+      memory_(std::move(memory)),
+      worker_(std::move(worker)),
+      session_(std::make_unique<Session>(*worker_, memory_->valueBytesMax(), clockOf(memory_->view()))) {}
 
- private:
-  const napi_env env_;
-  std::shared_ptr<Memory> memory_;
-  std::unique_ptr<Worker> worker_;
-  std::unique_ptr<Session> session_;
-};
+void WorkerBox::close() {
+  session_.reset();
+  worker_.reset();
+  memory_.reset();
+  input.drop(env_);
+  output.drop(env_);
+}
+
+bool WorkerBox::isOpen() const {
+  if (session_ != nullptr) return true;
+  napi_throw_error(env_, nullptr, "The worker is closed");
+  return false;
+}
 
 bool readConnection(const Call& call, WorkerBox& box, int32_t* connection) {
   int64_t number = 0;
@@ -90,6 +72,10 @@ bool readConnection(const Call& call, WorkerBox& box, int32_t* connection) {
   napi_throw_range_error(call.env(), nullptr, ("There is no connection " + std::to_string(number)).c_str());
   return false;
 }
+
+// ---- the functions --------------------------------------------------------------------------------------------------
+
+namespace {
 
 napi_value useInput(napi_env env, napi_callback_info info) {
   const Call call(env, info);
@@ -134,8 +120,10 @@ napi_value greet(napi_env env, napi_callback_info info) {
   int32_t connection = -1;
   int64_t role = 0;
   if (!box.isOpen() || !readConnection(call, box, &connection)) return nullptr;
+  int64_t node = 0;
   if (!call.integer(1, "role", protocol::Role::CLIENT, protocol::Role::PEER, &role)) return nullptr;
-  box.session().greet(connection, static_cast<uint8_t>(role));
+  if (call.has(2) && !call.integer(2, "nodeNumber", 0, UINT16_MAX, &node)) return nullptr;
+  box.session().greet(connection, static_cast<uint8_t>(role), static_cast<uint16_t>(node));
   return nullptr;
 }
 
@@ -145,6 +133,7 @@ napi_value disconnect(napi_env env, napi_callback_info info) {
   int64_t connection = 0;
   if (!box.isOpen() || !call.integer(0, "connection", 0, INT32_MAX, &connection)) return nullptr;
   box.session().disconnect(static_cast<int32_t>(connection));
+  box.setFlag(0, box.session().flags());
   return nullptr;
 }
 
@@ -173,36 +162,37 @@ napi_value execute(napi_env env, napi_callback_info info) {
   }
   const Outcome outcome =
       box.session().execute(connection, {box.input.at(), bytes}, {box.output.at(), box.output.size()});
-  memcpy(box.flags.at(), &outcome.flags, sizeof outcome.flags);
+  box.setFlag(0, outcome.flags);
+  box.setFlag(2, outcome.epochAhead);
   napi_value written = nullptr;
   napi_create_uint32(env, static_cast<uint32_t>(outcome.bytes), &written);
   return written;
 }
 
-// HOT: once an execute. One system call; net.Socket.write would cost a copy and a request object.
-napi_value send(napi_env env, napi_callback_info info) {
-  const Call call(env, info);
-  WorkerBox& box = call.box<WorkerBox>();
+// HOT: once a chunk. The answers go to the kernel without a request object, a callback or a queue of JavaScript's. Any
+// error counts as nothing sent: the socket that owns the descriptor meets it at its own next write.
+napi_value sendOutput(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value arguments[2];
+  void* data = nullptr;
+  napi_get_cb_info(env, info, &count, arguments, nullptr, &data);
+  WorkerBox& box = *static_cast<WorkerBox*>(static_cast<Box*>(data));
   int32_t descriptor = -1;
   uint32_t bytes = 0;
-  if (napi_get_value_int32(env, call.argument(0), &descriptor) != napi_ok ||
-      napi_get_value_uint32(env, call.argument(1), &bytes) != napi_ok) {
-    napi_throw_type_error(env, nullptr, "descriptor and bytes must be numbers");
-    return nullptr;
-  }
-  if (!box.isOpen()) return nullptr;
-  if (bytes > box.output.size()) {
-    napi_throw_range_error(env, nullptr, "bytes must not be more than the output holds");
+  if (napi_get_value_int32(env, arguments[0], &descriptor) != napi_ok ||
+      napi_get_value_uint32(env, arguments[1], &bytes) != napi_ok || bytes > box.output.size()) {
+    napi_throw_range_error(env, nullptr, "descriptor must be a number, bytes not more than the output holds");
     return nullptr;
   }
   const ssize_t sent = ::send(descriptor, box.output.at(), bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
-  return makeNumber(env, sent > 0 ? static_cast<double>(sent) : 0);
+  return makeNumber(env, sent < 0 ? 0 : static_cast<double>(sent));
 }
 
 napi_value makeFrame(napi_env env, const ControlFrame& frame) {
   napi_value object = nullptr;
   napi_create_object(env, &object);
   setField(env, object, "connection", makeNumber(env, frame.connection));
+  setField(env, object, "nodeNumber", makeNumber(env, frame.node));
   setField(env, object, "requestId", makeNumber(env, frame.requestId));
   setField(env, object, "opcode", makeNumber(env, static_cast<uint8_t>(frame.opcode)));
   setField(env, object, "flags", makeNumber(env, frame.flags));
@@ -229,7 +219,9 @@ napi_value takeControl(napi_env env, napi_callback_info info) {
 napi_value tick(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
-  if (box.isOpen()) box.worker().tick();
+  if (!box.isOpen()) return nullptr;
+  box.session().tick();
+  box.setFlag(0, box.session().flags());
   return nullptr;
 }
 
@@ -238,13 +230,23 @@ napi_value close(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value abandon(napi_env env, napi_callback_info info) {
+  WorkerBox& box = Call(env, info).box<WorkerBox>();
+  if (!box.isOpen()) return nullptr;
+  box.worker().abandon();
+  box.close();
+  return nullptr;
+}
+
 void defineFlags(napi_env env, napi_value object, WorkerBox& box) {
   napi_value memory = nullptr;
   napi_value array = nullptr;
   void* data = nullptr;
-  napi_create_arraybuffer(env, sizeof(uint32_t), &data, &memory);
-  napi_create_typedarray(env, napi_uint32_array, 1, memory, 0, &array);
-  box.flags.hold(env, array, {static_cast<const char*>(data), sizeof(uint32_t)});
+  constexpr size_t BYTES = WorkerBox::FLAGS * sizeof(uint32_t);
+  napi_create_arraybuffer(env, BYTES, &data, &memory);
+  napi_create_typedarray(env, napi_uint32_array, WorkerBox::FLAGS, memory, 0, &array);
+  memset(data, 0, BYTES);
+  box.flags.hold(env, array, {static_cast<const char*>(data), BYTES});
   setField(env, object, "flags", array);
 }
 
@@ -267,10 +269,13 @@ napi_value makeWorker(napi_env env, const std::shared_ptr<Memory>& memory) {
   box->define(env, object, "greet", greet);
   box->define(env, object, "disconnect", disconnect);
   box->define(env, object, "execute", execute);
-  box->define(env, object, "send", send);
+  box->define(env, object, "send", sendOutput);
   box->define(env, object, "takeControl", takeControl);
   box->define(env, object, "tick", tick);
   box->define(env, object, "close", close);
+  box->define(env, object, "abandon", abandon);
+  defineLinks(env, object, *box);
+  defineSlots(env, object, *box);
   defineFlags(env, object, *box);
   setField(env, object, "id", makeNumber(env, id));
   setField(env, object, "outputBytesMin", makeNumber(env, static_cast<double>(box->session().outputBytesMin())));

@@ -103,7 +103,7 @@ bool Evictor::chooseVictim(uint64_t nowMs) {
   at_ = REGION_HEAD_BYTES;
   end_ = view_.regionMetas[best].head;
   if (end_ > view_.geometry.regionBytes) end_ = view_.geometry.regionBytes;
-  isBroken_ = false;
+  isBroken_ = view_.regionMetas[best].isBroken != 0;
   cut_ = Cut(threshold);
   phase_ = Phase::WEIGHING;
   return true;

@@ -13,6 +13,8 @@ namespace {
 constexpr uint64_t MIB = 1024 * 1024;
 constexpr uint64_t GIB = 1024 * MIB;
 constexpr uint64_t BYTES_MAX = 64 * GIB;
+constexpr uint64_t RINGS_MIN = 24;
+constexpr uint64_t RINGS_MAX = (PLACES_MAX - 1) * LINKS_MAX;
 constexpr uint32_t REGIONS_MIN = 16;       // fewer leave eviction nothing to choose from
 // Large regions waste less at their ends and cut fewer values into fragments, whose remains lie dead when one of them
 // is evicted; many regions leave eviction more to choose from. On traces with values of 8 KiB, 512 to 1,024 regions
@@ -45,6 +47,15 @@ Geometry chooseGeometry(const MemoryOptions& options) {
     while (!hasRoomForOwners(geometry)) geometry.pageBytes *= 2;
   }
   return geometry;
+}
+
+// A ring holds what a link carries in a few milliseconds. There may be one for every worker and peer, but small
+// memories belong to small clusters: without a ring there is no link, and its writes are missed.
+void chooseRings(const MemoryOptions& options, Constants* constants) {
+  if (!options.replicated) return;
+  constants->ringEntries = options.bytes < 4 * MIB ? 128 : options.bytes < 256 * MIB ? 1024 : 8192;
+  const uint64_t share = options.bytes / 64 / View::ringBytes(constants->ringEntries);
+  constants->rings = static_cast<uint32_t>(share < RINGS_MIN ? RINGS_MIN : share > RINGS_MAX ? RINGS_MAX : share);
 }
 
 uint64_t checksumOf(const Constants& constants) {
@@ -108,10 +119,17 @@ bool makeConstants(const MemoryOptions& options, Constants* constants, Failure* 
   constants->ghostBuckets = static_cast<uint32_t>(options.bytes / ITEM_BYTES_TYPICAL / geometry.segments) + 8;
   constants->versionGhostSets =
       options.replicated ? VersionGhosts::setsFor(options.bytes / 100 / geometry.segments) : 0;
+  chooseRings(options, constants);
   uint64_t state = options.seed != 0 ? options.seed : randomSeed();
   constants->seedFirst = splitmix(&state);
   constants->seedSecond = splitmix(&state);
   constants->incarnation = splitmix(&state);
+  if (options.replicated) {
+    // Tombstones and ghosts travel as hashes, so all nodes of a cluster must hash alike.
+    uint64_t shared = options.hashSeed;
+    constants->seedFirst = splitmix(&shared);
+    constants->seedSecond = splitmix(&shared);
+  }
   memcpy(constants->nodeName, options.nodeName.data(), options.nodeName.size());
   stampBoot(constants);
 
@@ -193,6 +211,12 @@ uint64_t View::lay(char* memory, const Constants& constants, View* view) {
       take(sizeof(uint32_t) * static_cast<uint64_t>(constants.rootsPerSegment) * geometry.segments, 64);
   const uint64_t ghosts = take(GhostTable::bytesFor(constants.ghostBuckets) * geometry.segments, 64);
   const uint64_t versionGhosts = take(VersionGhosts::bytesFor(constants.versionGhostSets) * geometry.segments, 64);
+  const uint64_t rowCount = constants.replicated != 0 ? slotCount : 0;
+  const uint64_t peerCount = constants.replicated != 0 ? PEERS_MAX : 0;
+  const uint64_t rows = take(sizeof(Row) * rowCount, 64);
+  const uint64_t peers = take(sizeof(Peer) * peerCount, 64);
+  const uint64_t peerSlots = take(sizeof(PeerSlots) * peerCount * geometry.segments, 64);
+  const uint64_t rings = take(View::ringBytes(constants.ringEntries) * constants.rings, 64);
   const uint64_t states = take(sizeof(uint64_t) * static_cast<uint64_t>(constants.regions), 64);
   const uint64_t metas = take(sizeof(RegionMeta) * static_cast<uint64_t>(constants.regions), 64);
   const uint64_t regions = take(0, 4096);
@@ -208,6 +232,12 @@ uint64_t View::lay(char* memory, const Constants& constants, View* view) {
   view->roots = reinterpret_cast<uint32_t*>(memory + roots);
   view->ghosts = memory + ghosts;
   view->versionGhosts = memory + versionGhosts;
+  if (constants.replicated != 0) {
+    view->rows = reinterpret_cast<Row*>(memory + rows);
+    view->peers = reinterpret_cast<Peer*>(memory + peers);
+    view->peerSlots = reinterpret_cast<PeerSlots*>(memory + peerSlots);
+    view->rings = memory + rings;
+  }
   view->regionStates = reinterpret_cast<std::atomic<uint64_t>*>(memory + states);
   view->regionMetas = reinterpret_cast<RegionMeta*>(memory + metas);
   view->regions = memory + regions;
@@ -218,6 +248,8 @@ uint64_t View::lay(char* memory, const Constants& constants, View* view) {
   view->rootsPerSegment = constants.rootsPerSegment;
   view->ghostBuckets = constants.ghostBuckets;
   view->versionGhostSets = constants.versionGhostSets;
+  view->ringCount = constants.rings;
+  view->ringEntries = constants.ringEntries;
   view->valueBytesMax = constants.valueBytesMax;
   view->segmentShift = log2Of(geometry.slotsPerSegment);
   view->slotMask = static_cast<uint32_t>(slotCount) - 1;

@@ -2,7 +2,9 @@
 // offsets instead of pointers, fixed sizes, and a comment that says who writes a field under which lock.
 //
 //   | header A, B | places | learner | slots | segments | page roots | eviction ghosts | version ghosts |
-//   | region states | region metas | regions ... |
+//   | rows | peers | peers' bits | rings | region states | region metas | regions ... |
+//
+// Rows to rings are there only where more than one copy of everything may exist.
 //
 // A record offset (u32) counts granules from the start of the regions; 0 is "nothing", which no record can have, since
 // every region begins with a small head.
@@ -13,11 +15,11 @@
 #include <cstdint>
 
 #include "learner.h"
-#include "types.h"
+#include "replication.h"
 
 namespace henge {
 
-constexpr uint32_t LAYOUT_VERSION = 1;
+constexpr uint32_t LAYOUT_VERSION = 2;
 constexpr uint64_t ARENA_MAGIC = 0x3130656772454e48ULL;  // "HNErge01"
 constexpr uint32_t PLACES_MAX = Learner::PLACES_MAX;       // 16 workers and the primary process, which takes locks too
 constexpr uint32_t CACHE_LINE = 64;
@@ -56,8 +58,9 @@ struct alignas(CACHE_LINE) Segment {
 };
 static_assert(sizeof(Segment) == 128, "two lines: words, then pages");
 
-// A slot's state word and what it has forgotten (REPLICATION rules 11 and 25); under its segment's lock.
-struct Slot {
+// A slot's state word and what it has forgotten (REPLICATION rules 11 and 25); under its segment's lock. The first
+// eight bytes change in one store.
+struct alignas(8) Slot {
   uint32_t epoch;
   uint8_t state;
   uint8_t flags;
@@ -67,6 +70,55 @@ struct Slot {
   uint64_t floorTime;
 };
 static_assert(sizeof(Slot) == 24, "24 bytes a slot");
+
+// ---- copies --------------------------------------------------------------------------------------------------------
+
+constexpr uint8_t NO_PEER = 0xff;
+
+// Who holds a slot, its leader first. Under the segment's lock.
+struct Row {
+  uint32_t leaderEpoch;     // since when nodes[0] leads without a gap, as far as this node knows
+  uint8_t length;
+  uint8_t reserved;
+  uint16_t leaderBefore;    // who led before nodes[0], 0: not known
+  uint64_t heldUntilMs;     // whatever that one wrote before this is here
+  uint16_t nodes[ROW_MAX];
+  uint8_t roles[ROW_MAX];
+  uint8_t peers[ROW_MAX];   // place in the table of peers; NO_PEER: this node itself, or one there was no room for
+};
+static_assert(sizeof(Row) == 56, "56 bytes a slot");
+
+// Another node. Found by looking through the table; `node` is taken and given back under the lock of installing.
+struct alignas(CACHE_LINE) Peer {
+  std::atomic<uint32_t> node;            // 0: free
+  std::atomic<uint32_t> sendingOwner;    // lock word of the worker that is sending what was missed
+  std::atomic<uint64_t> heardAtMs;       // monotonic
+  std::atomic<uint64_t> watermarkMs;
+  std::atomic<uint64_t> since;           // Since: lowest version it missed
+  std::atomic<uint64_t> sendingSinceMs;  // lowest version of what is being sent
+  std::atomic<uint64_t> incarnation;     // of its memory, when it was last met; 0: it was not
+};
+static_assert(sizeof(Peer) == 64, "a line each");
+
+// What a peer has of a segment's slots, a bit each, for slots that this node leads. [segment][peer], under the
+// segment's lock.
+struct PeerSlots {
+  uint16_t missed;   // lacks something that was written here
+  uint16_t whole;    // nothing is known: lacks everything. A subset of `missed`
+  uint16_t sending;  // was missed, and is being sent by `sendingOwner`
+  uint16_t synced;   // was declared in sync, and its links have stood since
+  uint16_t told;     // was declared in sync at all, so that it may believe it still is
+};
+static_assert(sizeof(PeerSlots) == 10, "");
+
+// Frames under way from one worker to one peer, oldest first: version's ms << 16 | slot. Written by that worker alone.
+struct alignas(CACHE_LINE) Ring {
+  std::atomic<uint32_t> owner;  // the worker's lock word, 0: free
+  std::atomic<uint32_t> peer;   // place in the table of peers
+  std::atomic<uint32_t> head;   // how many were taken out, and
+  std::atomic<uint32_t> tail;   // put in, ever
+};
+static_assert(sizeof(Ring) == 64, "a line, then its entries");
 
 // ---- records -------------------------------------------------------------------------------------------------------
 
@@ -144,7 +196,8 @@ constexpr uint64_t INDEX_REGION = 0x7865646e492a6548ULL;
 struct RegionMeta {
   uint64_t baseMs;
   uint32_t head;    // bytes in use from the region's start
-  uint32_t stamps;  // entries in the table at the region's end, growing down
+  uint16_t stamps;  // entries in the table at the region's end, growing down
+  uint16_t isBroken;  // a damaged size leads past a living record: whoever walks the region does not meet them all
   uint32_t checkpoint[CHECKPOINTS];
 };
 static_assert(sizeof(RegionMeta) == 80, "");
@@ -178,6 +231,7 @@ struct alignas(CACHE_LINE) Place {
   std::atomic<uint64_t> heartbeatMs;   // monotonic
   std::atomic<uint32_t> intentTarget;  // an overwrite in place under way: the record, and
   std::atomic<uint32_t> intentStaged;  // its whole new content
+  std::atomic<uint64_t> stampMs;       // no version of its current chunk is older
 };
 static_assert(sizeof(Place) == 64, "a line each");
 
@@ -189,6 +243,7 @@ struct alignas(CACHE_LINE) Counters {
   uint64_t evictions, expirations, busy, moved, outOfMemory;
   uint64_t protocolErrors, framesIn, bytesIn, bytesOut;
   uint64_t scrubs, evictedRegions, keptBytes, purges;
+  uint64_t clockRefusals;
   uint64_t chunkMicroseconds[CHUNK_BUCKETS];
   uint64_t chunkNanoseconds;
 };
@@ -220,6 +275,8 @@ struct Constants {
   uint32_t manualClock;
   uint16_t nodeNumber;
   uint16_t reserved;
+  uint32_t rings;                // and how many frames each holds
+  uint32_t ringEntries;
   char nodeName[128];
   char bootId[40];
 };
@@ -230,7 +287,9 @@ struct alignas(4096) Header {
   // The rest stands in the first copy only, and may hold anything after an unclean stop.
   alignas(CACHE_LINE) std::atomic<uint32_t> clean;  // CLEAN after an orderly stop
   std::atomic<uint32_t> epoch;
-  std::atomic<uint32_t> installLock;
+  std::atomic<uint32_t> installLock;     // lock word of who installs an epoch
+  std::atomic<uint32_t> rf;
+  std::atomic<uint64_t> fenceAtMs;       // monotonic; no write from then on; 0: never
   std::atomic<int64_t> clockOffsetMs;    // wall minus monotonic
   std::atomic<uint64_t> manualMs;
   std::atomic<uint64_t> slewedAtMs;

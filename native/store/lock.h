@@ -34,6 +34,7 @@ class Locker {
   void release(Segment* segment) { segment->lock.store(0, std::memory_order_release); }
 
   uint32_t place() const { return place_; }
+  uint32_t word() const { return word_; }
 
   // Takes over the lock if its holder is known to be dead, scrubs the segment, and leaves it locked by us.
   bool takeOver(Segment* segment);

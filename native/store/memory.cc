@@ -13,6 +13,7 @@
 #include <cstdio>
 
 #include "format.h"
+#include "installer.h"
 #include "pool.h"
 #include "scrub.h"
 
@@ -55,6 +56,10 @@ uint64_t wallMs() { return clockMs(CLOCK_REALTIME); }
 uint64_t nowMs(const View& view) {
   if (view.manualClock) return view.header->manualMs.load(std::memory_order_relaxed);
   return monotonicMs() + static_cast<uint64_t>(view.header->clockOffsetMs.load(std::memory_order_relaxed));
+}
+
+uint64_t steadyMs(const View& view) {
+  return view.manualClock ? view.header->manualMs.load(std::memory_order_relaxed) : monotonicMs();
 }
 
 std::unique_ptr<Memory> Memory::create(const MemoryOptions& options, Failure* failure) {
@@ -165,6 +170,8 @@ bool Memory::adopt(const MemoryOptions& options, Failure* failure) {
     view_.places[i].state.store(static_cast<uint32_t>(PlaceState::FREE));
     view_.places[i].pid.store(0);
   }
+  view_.header->installLock.store(0);
+  view_.header->fenceAtMs.store(0);
   if (isClean) {
     origin_ = Origin::WARM;
   } else if (Scrub(view_, 0).everything()) {
@@ -191,6 +198,33 @@ std::unique_ptr<Memory> Memory::attach(const std::string& path, Failure* failure
   }
   View::lay(memory->view_.base, constants, &memory->view_);
   memory->origin_ = Origin::WARM;
+  return memory;
+}
+
+std::unique_ptr<Memory> Memory::takeOver(const std::string& path, Failure* failure) {
+  std::unique_ptr<Memory> memory = attach(path, failure);
+  if (memory == nullptr) return nullptr;
+  // The dead creator's locks are taken by another word than its own, or nobody could tell whose they are.
+  const int place = memory->takePlace();
+  if (place < 0) {
+    fail(failure, "WORKERS_EXHAUSTED", "All places of the arena " + path + " are taken.");
+    return nullptr;
+  }
+  Place& creator = memory->view_.places[0];
+  const bool isDead = placeIsDead(creator);
+  if (isDead) {
+    Locker locker(memory->view_, static_cast<uint32_t>(place));
+    memory->reapPlace(0, locker);
+  }
+  memory->leavePlace(static_cast<uint32_t>(place));
+  if (!isDead && creator.state.load() != static_cast<uint32_t>(PlaceState::FREE)) {
+    fail(failure, "IN_USE", "The arena " + path + " is in use by the process that made it.");
+    return nullptr;
+  }
+  memory->isCreator_ = true;
+  memory->takePlace();
+  // Anonymous memory is known to others by the descriptor of its creator, which is this process from here on.
+  if (path.compare(0, 6, "/proc/") == 0) memory->file_.clear();
   return memory;
 }
 
@@ -254,20 +288,15 @@ void Memory::setClock(uint64_t ms) { view_.header->manualMs.store(ms); }
 // ---- what the node looks at
 // ------------------------------------------------------------------------------------------
 
-void Memory::install(uint32_t epoch, const uint8_t* states) {
-  Locker locker(view_, 0);
-  for (uint32_t i = 0; i < view_.geometry.segments; i++) {
-    Segment* segment = &view_.segments[i];
-    while (!locker.acquire(segment)) {
-    }
-    for (uint32_t j = 0; j < view_.geometry.slotsPerSegment; j++) {
-      const uint32_t slot = i * view_.geometry.slotsPerSegment + j;
-      view_.slots[slot].state = states[slot];
-      view_.slots[slot].epoch = epoch;
-    }
-    locker.release(segment);
-  }
-  view_.header->epoch.store(epoch, std::memory_order_release);
+bool Memory::install(const Installation& installation) { return Installer(view_, 0).install(installation); }
+
+void Memory::resume(bool isWhole) { Installer(view_, 0).resume(isWhole); }
+
+void Memory::setFence(uint64_t deadlineMs) { view_.header->fenceAtMs.store(deadlineMs, std::memory_order_release); }
+
+bool Memory::isFenced() const {
+  const uint64_t deadlineMs = view_.header->fenceAtMs.load(std::memory_order_acquire);
+  return deadlineMs != 0 && steadyMs(view_) >= deadlineMs;
 }
 
 Stats Memory::stats() const {
@@ -287,6 +316,7 @@ Stats Memory::stats() const {
     sum.moved += place.moved;
     sum.outOfMemory += place.outOfMemory;
     sum.protocolErrors += place.protocolErrors;
+    sum.clockRefusals += place.clockRefusals;
     sum.framesIn += place.framesIn;
     sum.bytesIn += place.bytesIn;
     sum.bytesOut += place.bytesOut;

@@ -21,6 +21,7 @@ struct MemoryOptions {
   Geometry geometry;     // fields left 0 are chosen from bytes
   bool manualClock = false;
   uint64_t seed = 0;     // 0: random
+  uint64_t hashSeed = 0; // of a replicated arena: the same on all nodes of a cluster
 };
 
 enum class Origin { NEW, WARM, SCRUBBED };
@@ -34,7 +35,7 @@ struct Failure {
 struct Stats {
   uint64_t items, bytes, memoryUsed, memoryLimit, regionsTotal, regionsFree, indexBytes, tombstones;
   uint64_t hits, misses, sets, deletes, increments, appends, touches;
-  uint64_t evictions, expirations, busy, moved, outOfMemory, protocolErrors;
+  uint64_t evictions, expirations, busy, moved, outOfMemory, protocolErrors, clockRefusals;
   uint64_t framesIn, bytesIn, bytesOut, scrubs, workerDeaths;
   uint64_t chunkMicroseconds[CHUNK_BUCKETS];
   double chunkSeconds;
@@ -45,6 +46,8 @@ class Memory {
   // Null and *failure when it cannot be. A file that exists and fits is adopted, whatever state it was left in.
   static std::unique_ptr<Memory> create(const MemoryOptions& options, Failure* failure);
   static std::unique_ptr<Memory> attach(const std::string& path, Failure* failure);
+  // Attaches to a memory whose creator died, and takes that one's part, while workers may be using it.
+  static std::unique_ptr<Memory> takeOver(const std::string& path, Failure* failure);
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -65,8 +68,13 @@ class Memory {
   int reap(int pid);
   bool reapPlace(uint32_t place);
 
-  // Puts slot states in place, segment by segment under the locks. `states` has 16,384 entries.
-  void install(uint32_t epoch, const uint8_t* states);
+  // Puts an epoch in place, segment by segment under the locks. False: this one, or a newer one, stands already.
+  bool install(const Installation& installation);
+  // A process took up what an earlier one left. `isWhole`: nothing can have been lost, so what it led it leads again.
+  void resume(bool isWhole);
+  // No write from this moment of the steady clock on; 0: never.
+  void setFence(uint64_t deadlineMs);
+  bool isFenced() const;
   uint32_t epoch() const { return view_.header->epoch.load(std::memory_order_acquire); }
 
   Stats stats() const;
@@ -85,8 +93,10 @@ class Memory {
   void format(const Constants& constants);
   bool adopt(const MemoryOptions& options, Failure* failure);
   void startClock();
-  void takeOverAll(uint32_t word);
-  bool isTakenOver(uint32_t word);
+  void abandon(uint32_t ownerWord, Locker& locker);
+  bool reapPlace(uint32_t place, Locker& locker);
+  void takeOverAll(uint32_t word, Locker& locker);
+  bool isTakenOver(uint32_t word, Locker& locker);
 
   View view_;
   int fd_ = -1;

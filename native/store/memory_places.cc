@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "peers.h"
 #include "pool.h"
+#include "rings.h"
 
 namespace henge {
 
@@ -32,6 +34,8 @@ int Memory::takePlace() {
 }
 
 void Memory::leavePlace(uint32_t place) {
+  Locker locker(view_, place);
+  abandon(locker.word(), locker);
   Pool(view_).sealAll(place);
   view_.places[place].state.store(static_cast<uint32_t>(PlaceState::FREE));
   view_.places[place].pid.store(0, std::memory_order_release);
@@ -48,24 +52,35 @@ int Memory::reap(int pid) {
   return freed;
 }
 
+// What a worker had under way to other nodes may not have arrived: it is missed (REPLICATION rule 5).
+void Memory::abandon(uint32_t ownerWord, Locker& locker) {
+  Rings(view_).loseAll(ownerWord, locker);
+  Peers(view_).abandonSending(ownerWord, locker);
+}
+
 bool Memory::reapPlace(uint32_t index) {
+  Locker locker(view_, 0);
+  return reapPlace(index, locker);
+}
+
+bool Memory::reapPlace(uint32_t index, Locker& locker) {
   Place& place = view_.places[index];
   const auto dead = static_cast<uint32_t>(PlaceState::DEAD);
   if (place.state.exchange(dead) != dead) view_.header->workerDeaths.fetch_add(1, std::memory_order_relaxed);
   const uint32_t word = lockWord(index, place.incarnation.load());
-  takeOverAll(word);
+  takeOverAll(word, locker);
   const uint64_t deadlineMs = monotonicMs() + REAP_WAIT_MS_MAX;
-  while (isTakenOver(word)) {
+  while (isTakenOver(word, locker)) {
     if (monotonicMs() >= deadlineMs) return false;
     sched_yield();
   }
+  abandon(word, locker);
   leavePlace(index);
   return true;
 }
 
 // Scrubs every segment whose lock this word holds.
-void Memory::takeOverAll(uint32_t word) {
-  Locker locker(view_, 0);
+void Memory::takeOverAll(uint32_t word, Locker& locker) {
   for (uint32_t i = 0; i < view_.geometry.segments; i++) {
     Segment* segment = &view_.segments[i];
     if (segment->lock.load(std::memory_order_acquire) == word && locker.takeOver(segment)) locker.release(segment);
@@ -74,7 +89,7 @@ void Memory::takeOverAll(uint32_t word) {
 
 // Whether somebody alive scrubs what the holder of this word left, be it at second hand. Who died doing so is cleared
 // up after.
-bool Memory::isTakenOver(uint32_t word) {
+bool Memory::isTakenOver(uint32_t word, Locker& locker) {
   bool isTaken = false;
   for (uint32_t i = 0; i < PLACES_MAX; i++) {
     uint32_t link = view_.places[i].takingOver.load();
@@ -86,7 +101,7 @@ bool Memory::isTakenOver(uint32_t word) {
     }
     if (link != word) continue;
     if (placeIsDead(view_.places[i])) {
-      takeOverAll(lockWord(i, view_.places[i].incarnation.load()));
+      takeOverAll(lockWord(i, view_.places[i].incarnation.load()), locker);
     } else if (view_.places[i].state.load() == static_cast<uint32_t>(PlaceState::LIVE)) {
       isTaken = true;
     }

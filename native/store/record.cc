@@ -30,7 +30,7 @@ int internStamp(const View& view, uint32_t region, uint32_t epoch, uint16_t node
   if (count >= STAMPS_MAX) return -1;
   if (headLimit + (count + 1) * sizeof(Stamp) > view.geometry.regionBytes) return -1;
   *stampAt(view, region, count) = Stamp{epoch, node, 1};
-  meta.stamps = count + 1;
+  meta.stamps = static_cast<uint16_t>(count + 1);
   return static_cast<int>(count);
 }
 

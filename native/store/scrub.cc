@@ -4,6 +4,8 @@
 
 #include "lock.h"
 
+#include "scrub_copies.h"
+
 namespace henge {
 
 namespace {
@@ -54,7 +56,9 @@ void Scrub::segment(uint32_t index, uint32_t deadWord) {
   for (uint32_t i = 0; i < count; i++) isFinished[i] = finishOverwrite(dead[i], index);
   restoreRoots(index);
   restorePages(index);
+  lost_ = 0;
   checkEntries(index);
+  scrubCopies(view_, index, lost_ > 0);
   view_.counters[place_].scrubs++;
   for (uint32_t i = 0; i < count; i++) {
     if (isFinished[i]) dead[i]->intentTarget.store(0, std::memory_order_release);
@@ -140,7 +144,9 @@ void Scrub::clearBroken(Index* index) {
     bucket->strides &= (1u << STRIDE_COUNT) - 1;
     for (uint32_t at = 0; at < ENTRIES; at++) {
       KeyPlace place;
-      if (bucket->offset[at] == 0 || !entryHolds(segment, bucket->offset[at], &place)) Index::clear(bucket, at);
+      if (bucket->offset[at] != 0 && entryHolds(segment, bucket->offset[at], &place)) continue;
+      if (bucket->offset[at] != 0) lost_++;
+      Index::clear(bucket, at);
     }
   }
 }
@@ -256,6 +262,7 @@ bool Scrub::everything() {
   }
   reconcileRegions();
   resumePages();
+  scrubAllCopies(view_);
   for (uint32_t i = 0; i < view_.geometry.segments; i++) {
     if (view_.segments[i].pages == 0) Pool(view_).firstPage(i);
     if (view_.segments[i].direct[0] == 0) return false;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <unordered_map>
+#include <vector>
 
 #include "index.h"
 
@@ -60,12 +61,14 @@ class Scrub {
   void settleOwners();
   void settleOwner(const Owned& owned, uint32_t segment, uint32_t pageNumber, uint32_t offset);
   void decideRegions();
+  bool isWalkable(uint32_t region, uint32_t end, const std::vector<uint32_t>& records) const;
   void reconcileRegions();
   void orderRegions();
   void resumePages();
 
   View& view_;
   uint32_t place_;
+  uint32_t lost_ = 0;  // entries of the segment in hand whose records did not hold
 };
 
 // Gives the record at `target` the staged content, keeping what is relative to its own region. Safe to repeat.

@@ -167,17 +167,31 @@ void Scrub::decideRegions() {
   }
 }
 
+// Whether a walk from the region's start meets every one of these records, which are in order.
+bool Scrub::isWalkable(uint32_t region, uint32_t end, const std::vector<uint32_t>& records) const {
+  size_t met = 0;
+  for (uint32_t at = REGION_HEAD_BYTES; at < end && met < records.size();) {
+    const uint32_t offset = view_.offsetOf(view_.region(region) + at);
+    if (records[met] < offset || !Record::plausible(view_, offset)) return false;
+    if (records[met] == offset) met++;
+    at += Record(view_, offset).size();
+  }
+  return met == records.size();
+}
+
 // What no entry reaches is free; the rest ends where the last of its records does, or behind.
 void Scrub::reconcileRegions() {
   struct Use {
     uint32_t end = 0;
     uint32_t stamps = 0;
+    std::vector<uint32_t> records;
   };
   std::vector<Use> uses(view_.regionCount);
   const auto note = [&](uint32_t offset, uint32_t stamps) {
     Use& use = uses[view_.regionOf(offset)];
     use.end = std::max(use.end, view_.bytesInRegion(offset) + Record(view_, offset).size());
     use.stamps = std::max(use.stamps, stamps);
+    use.records.push_back(offset);
   };
   for (uint32_t i = 0; i < view_.geometry.segments; i++) {
     const Index index(view_, i, place_);
@@ -200,8 +214,10 @@ void Scrub::reconcileRegions() {
       continue;
     }
     RegionMeta& meta = view_.regionMetas[region];
-    meta.stamps = uses[region].stamps;
+    meta.stamps = static_cast<uint16_t>(uses[region].stamps);
     if (meta.head < uses[region].end || meta.head > view_.geometry.regionBytes) meta.head = uses[region].end;
+    std::sort(uses[region].records.begin(), uses[region].records.end());
+    meta.isBroken = isWalkable(region, meta.head, uses[region].records) ? 0 : 1;
   }
   orderRegions();
 }

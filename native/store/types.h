@@ -36,6 +36,7 @@ struct Operation {
   std::string_view key;
   std::string_view value;
   uint64_t ttlMs = 0;    // 0: none
+  uint8_t acksNeeded = 0;  // of other copies, before the write counts as done
   Version ifVersion;
   int64_t delta = 0;
   int64_t initial = 0;
@@ -51,21 +52,26 @@ struct Answer {
   uint64_t ttlMs = 0;   // milliseconds left, 0: does not expire
   int64_t number = 0;   // INCREMENT: the new number; APPEND: the new length
   uint32_t epoch = 0;   // MOVED
+  uint8_t rowLinkCount = 0;  // quorum reads: links to the other copies that are up
+  uint8_t rowLinks[9] = {};
 };
 
-// An item as it travels between nodes or out of a walk.
+// An item as it travels between nodes or out of a walk. A tombstone, a ghost (what was evicted or expired, and is known
+// by its version) and a floor (the highest version a slot has forgotten) have neither key nor value.
 struct Item {
-  std::string_view key;    // empty for a tombstone
+  uint8_t kind = protocol::ItemKind::ITEM;
+  std::string_view key;
   std::string_view value;
   uint64_t hash = 0;
   uint16_t slot = 0;
   uint8_t encoding = 0;
-  bool isTombstone = false;
   uint16_t heat = 0;       // the 16 eviction bits
   uint64_t expiresAt = 0;  // ms since 1970, 0: never
   Version version;
 };
 
-enum class Applied : uint8_t { APPLIED, SUPERSEDED, REFUSED_GHOST, NO_MEMORY, BUSY };
+// What became of an item from another node. REFUSED_GHOST: a newer version of it was here and is gone. STALE: the
+// sender has no say in this slot. NEED_FULL: a change of expiry met another version than its base. AHEAD: its clock is.
+enum class Applied : uint8_t { APPLIED, SUPERSEDED, REFUSED_GHOST, NO_MEMORY, BUSY, STALE, NEED_FULL, AHEAD };
 
 }  // namespace henge

@@ -56,7 +56,23 @@ class VersionGhosts {
     return displaced->hash != 0 && displaced->hash != nonZero(hash);
   }
 
-  // The key lives again, or its slot is gone.
+  uint32_t size() const { return sets_ * WAYS; }
+  const Entry& at(uint32_t number) const { return entries_[number]; }
+
+  // What a slot's keys had, up to this version, does not matter any more.
+  void forgetSlot(uint16_t slot, const Version& version) {
+    for (uint32_t i = 0; i < sets_; i++) {
+      Entry* set = entries_ + i * WAYS;
+      uint32_t kept = 0;
+      for (uint32_t j = 0; j < WAYS; j++) {
+        const bool goes = set[j].hash != 0 && set[j].slot == slot && !(version < set[j].version());
+        if (!goes) set[kept++] = set[j];
+      }
+      while (kept < WAYS) set[kept++] = Entry{};
+    }
+  }
+
+  // The key lives again.
   void forget(uint64_t hash) {
     if (sets_ == 0) return;
     Entry* set = setOf(hash);

@@ -23,6 +23,10 @@ struct View {
   uint32_t* roots = nullptr;          // rootsPerSegment a segment: offsets of pages of page offsets
   char* ghosts = nullptr;
   char* versionGhosts = nullptr;
+  Row* rows = nullptr;                // null, as the next three, where there is one copy of everything
+  Peer* peers = nullptr;
+  PeerSlots* peerSlots = nullptr;
+  char* rings = nullptr;
   std::atomic<uint64_t>* regionStates = nullptr;
   RegionMeta* regionMetas = nullptr;
   char* regions = nullptr;
@@ -35,6 +39,8 @@ struct View {
   uint32_t rootsPerSegment = 0;
   uint32_t ghostBuckets = 0;
   uint32_t versionGhostSets = 0;
+  uint32_t ringCount = 0;
+  uint32_t ringEntries = 0;
   uint32_t valueBytesMax = 0;
   uint32_t segmentShift = 4;          // slot >> segmentShift is the segment
   uint32_t slotMask = 0;
@@ -79,6 +85,12 @@ struct View {
     return VersionGhosts(versionGhosts + VersionGhosts::bytesFor(versionGhostSets) * segment, versionGhostSets);
   }
 
+  Ring* ring(uint32_t index) const { return reinterpret_cast<Ring*>(rings + ringBytes(ringEntries) * index); }
+  static size_t ringBytes(uint32_t entries) { return sizeof(Ring) + entries * sizeof(uint64_t); }
+  PeerSlots* peerSlotsOf(uint32_t segment, uint32_t peer) const {
+    return peerSlots + static_cast<size_t>(segment) * PEERS_MAX + peer;
+  }
+
   uint64_t hash(std::string_view key) const { return hashOf(seed, key.data(), key.size()); }
 
   // The largest payload a record or fragment holds: an eighth of a region, so that a region's end wastes little.
@@ -89,5 +101,7 @@ struct View {
 uint64_t monotonicMs();
 uint64_t wallMs();
 uint64_t nowMs(const View& view);
+// The clock of leases and heartbeats: monotonic, or the simulator's.
+uint64_t steadyMs(const View& view);
 
 }  // namespace henge

@@ -1,26 +1,10 @@
 #include "worker.h"
 
+#include "guard.h"
+
 namespace henge {
 
 namespace {
-
-constexpr uint32_t WRITE_TRIES_MAX = 6;
-
-class Guard {
- public:
-  Guard(Locker& locker, Segment* segment) : locker_(locker), segment_(segment), holds_(locker.acquire(segment)) {}
-  ~Guard() {
-    if (holds_) locker_.release(segment_);
-  }
-  Guard(const Guard&) = delete;
-  Guard& operator=(const Guard&) = delete;
-  bool holds() const { return holds_; }
-
- private:
-  Locker& locker_;
-  Segment* segment_;
-  bool holds_;
-};
 
 Answer answerOf(protocol::Status status) {
   Answer answer;
@@ -47,12 +31,18 @@ Worker::Worker(Memory& memory, uint32_t place)
       new_(view_, place, LOG_NEW),
       kept_(view_, place, LOG_KEPT),
       evictor_(view_, locker_, new_, kept_, view_.seed.first ^ place ^ view_.places[place].incarnation.load()),
+      peers_(view_),
+      rings_(view_),
       random_(view_.seed.second ^ place),
       scratch_(new char[view_.valueBytesMax]) {
   beginChunk();
 }
 
 Worker::~Worker() {
+  if (isAbandoned_) {
+    memory_.reapPlace(place_);
+    return;
+  }
   new_.close();
   kept_.close();
   memory_.leavePlace(place_);
@@ -61,6 +51,7 @@ Worker::~Worker() {
 void Worker::beginChunk() {
   const uint64_t mono = monotonicMs();
   nowMs_ = nowMs(view_);
+  view_.places[place_].stampMs.store(nowMs_, std::memory_order_release);
   view_.places[place_].heartbeatMs.store(mono, std::memory_order_relaxed);
   if (bytesAdded_ == 0) return;
   view_.learner->advance(bytesAdded_, view_.regionArea());
@@ -107,6 +98,7 @@ void Worker::prepare(Operation* operations, size_t count) {
 }
 
 Answer Worker::execute(const Operation& operation, char* out) {
+  written_.linkCount = 0;
   switch (operation.opcode) {
     case protocol::Opcode::GET:
       return get(operation, out);
@@ -127,9 +119,9 @@ Answer Worker::execute(const Operation& operation, char* out) {
 
 // ---- parts of every operation --------------------------------------------------------------------------------------
 
-bool Worker::isServed(uint16_t slot, Answer* answer) const {
-  if (view_.slots[slot].state == static_cast<uint8_t>(SlotState::PRIMARY)) return true;
-  answer->status = protocol::Status::MOVED;
+bool Worker::refuse(Answer* answer, protocol::Status status) const {
+  answer->status = status;
+  if (status != protocol::Status::MOVED) return false;
   answer->epoch = view_.header->epoch.load(std::memory_order_relaxed);
   view_.counters[place_].moved++;
   return false;
@@ -171,45 +163,47 @@ Heat Worker::heatOfNew(uint32_t segment, uint64_t hash) {
   return view_.learner->touched(heat, place_, static_cast<uint32_t>(splitmix(&random_)));
 }
 
-// The heart of every write.
-template <typename Decide>
-Answer Worker::write(const Operation& operation, uint32_t bytesGuess, bool sharesFragments, Decide decide) {
-  const uint32_t number = view_.segmentOf(operation.slot);
-  Segment* segment = &view_.segments[number];
-  const KeyPlace place{operation.hash, operation.slot};
-  for (uint32_t tries = 0; tries < WRITE_TRIES_MAX; tries++) {
-    if (!makeRoom(bytesGuess)) break;
-    Answer answer;
-    Draft draft;
-    {
-      const Guard guard(locker_, segment);
-      if (!guard.holds()) {
-        counters().busy++;
-        return answerOf(protocol::Status::BUSY);
-      }
-      if (!isServed(operation.slot, &answer)) return answer;
-      Index index(view_, number, place_);
-      Entry entry = findLiving(&index, operation);
-      const Record record = entry.exists() ? Record(view_, entry.offset()) : Record();
-      if (!decide(entry.exists() ? &record : nullptr, &draft, &answer)) return answer;
-      if (!entry.exists() && view_.replicated) entry = index.findTombstone(operation.hash, operation.slot);
-      const Version before = entry.exists() ? Record(view_, entry.offset()).version() : Version();
-      draft.version = stamp(segment, operation.slot, operation.hash, before);
-      const bool isAlive = entry.exists() && Record(view_, entry.offset()).kind() == RecordKind::ITEM;
-      draft.heat = isAlive ? Record(view_, entry.offset()).head()->heat : heatOfNew(number, operation.hash);
-      if (store(&index, entry, place, draft, sharesFragments) == Stored::DONE) {
-        answer.version = draft.version;
-        answer.ttlMs = draft.expiresAt == 0 ? 0 : draft.expiresAt - nowMs_;
-        return answer;
-      }
-      bytesGuess = Record::sizeOf(view_, draft, true);
-    }
-  }
-  counters().outOfMemory++;
-  return answerOf(protocol::Status::OUT_OF_MEMORY);
+// ---- reads ---------------------------------------------------------------------------------------------------------
+
+// Hot path: one comparison for a read of a slot that is led here and in order.
+bool Worker::mayRead(const Operation& operation, Answer* answer) const {
+  const Slot& word = view_.slots[operation.slot];
+  const uint32_t level = operation.flags & protocol::RequestFlag::LEVEL_MASK;
+  if (word.state == static_cast<uint8_t>(SlotState::PRIMARY) && (word.flags | level) == 0) return true;
+  return mayReadOther(operation, answer);
 }
 
-// ---- the operations ------------------------------------------------------------------------------------------------
+bool Worker::mayReadOther(const Operation& operation, Answer* answer) const {
+  const Slot& word = view_.slots[operation.slot];
+  const auto state = static_cast<SlotState>(word.state);
+  const uint32_t level = operation.flags & protocol::RequestFlag::LEVEL_MASK;
+  const bool isDeposed = (word.flags & SlotFlag::DEPOSED) != 0;
+  const bool isDetached = (word.flags & SlotFlag::DETACHED) != 0;
+  const bool isLeader = state == SlotState::PRIMARY && !isDeposed;
+  if (state == SlotState::NONE) return refuse(answer, protocol::Status::MOVED);
+  if (level == ReadLevel::NEAREST || level == ReadLevel::DEGRADED) {
+    if (isLeader || (state == SlotState::REPLICA && !isDetached)) return true;
+    const bool wasInSync = isDetached && (state == SlotState::REPLICA || state == SlotState::TAKING_OVER);
+    if (level == ReadLevel::NEAREST || !wasInSync) return refuse(answer, protocol::Status::NOT_IN_SYNC);
+    answer->hints |= protocol::Hint::DEGRADED;
+    return true;
+  }
+  if (state == SlotState::REPLICA || state == SlotState::JOINING) return refuse(answer, protocol::Status::MOVED);
+  if (!isLeader) return refuse(answer, protocol::Status::NOT_READY);
+  if (level != ReadLevel::QUORUM) return true;
+  answer->rowLinkCount = static_cast<uint8_t>(linksUp(operation.slot, answer->rowLinks));
+  const bool isMerging = (word.flags & SlotFlag::MERGING) != 0;
+  return !isMerging && answer->rowLinkCount >= acksFor(WriteLevel::QUORUM)
+             ? true
+             : refuse(answer, protocol::Status::NOT_READY);
+}
+
+// What is known of a key that is not here, for those who compare with other copies.
+Version Worker::versionOfGone(const Index& index, const Operation& operation) const {
+  const Entry tombstone = index.findTombstone(operation.hash, operation.slot);
+  if (tombstone.exists()) return Record(view_, tombstone.offset()).version();
+  return view_.versionGhostsOf(view_.segmentOf(operation.slot)).find(operation.hash);
+}
 
 Answer Worker::get(const Operation& operation, char* out) {
   const uint32_t number = view_.segmentOf(operation.slot);
@@ -220,19 +214,22 @@ Answer Worker::get(const Operation& operation, char* out) {
     return answerOf(protocol::Status::BUSY);
   }
   Answer answer;
-  if (!isServed(operation.slot, &answer)) return answer;
+  if (!mayRead(operation, &answer)) return answer;
   Index index(view_, number, place_);
   const Entry entry = findLiving(&index, operation);
   if (!entry.exists()) {
     counters().misses++;
-    return answerOf(protocol::Status::NOT_FOUND);
+    answer.status = protocol::Status::NOT_FOUND;
+    if (view_.replicated) answer.version = versionOfGone(index, operation);
+    return answer;
   }
   const Record record(view_, entry.offset());
   counters().hits++;
   const Heat heat = view_.learner->touched(record.head()->heat, place_, static_cast<uint32_t>(splitmix(&random_)));
   if (heat != record.head()->heat) record.head()->heat = heat;
   answer.encoding = record.encoding();
-  if ((operation.flags & protocol::RequestFlag::WANT_META) != 0) {
+  const bool isQuorum = (operation.flags & protocol::RequestFlag::LEVEL_MASK) == ReadLevel::QUORUM;
+  if (isQuorum || (operation.flags & protocol::RequestFlag::WANT_META) != 0) {
     answer.version = record.version();
     answer.ttlMs = record.expiresAt() == 0 ? 0 : record.expiresAt() - nowMs_;
   }
@@ -244,204 +241,6 @@ Answer Worker::get(const Operation& operation, char* out) {
     index.remove(entry);  // a broken chain: damage that the scrub has not met yet
     return answerOf(protocol::Status::NOT_FOUND);
   }
-  return answer;
-}
-
-Answer Worker::set(const Operation& operation) {
-  counters().sets++;
-  if (operation.value.size() > view_.valueBytesMax) return answerOf(protocol::Status::TOO_LARGE);
-  const KeyPlace place{operation.hash, operation.slot};
-  Chain chain;
-  const size_t payloadBytes = operation.key.size() + operation.value.size();
-  const bool isStaged = isLarge(operation.key.size(), operation.value.size());
-  if (isStaged && !(makeFree(regionsFor(payloadBytes)) && stage(place, operation.key, operation.value, &chain))) {
-    counters().outOfMemory++;
-    return answerOf(protocol::Status::OUT_OF_MEMORY);
-  }
-  const uint8_t flags = operation.flags;
-  const uint32_t inlineBytes = isStaged ? chain.inlineBytes : static_cast<uint32_t>(payloadBytes);
-  const Answer answer = write(operation, inlineBytes + 64, false, [&](const Record* record, Draft* draft, Answer* met) {
-    if ((flags & protocol::RequestFlag::IF_ABSENT) != 0 && record != nullptr) {
-      met->status = protocol::Status::EXISTS;
-      met->version = record->version();
-      return false;
-    }
-    if ((flags & protocol::RequestFlag::IF_VERSION) != 0) {
-      met->status = record == nullptr ? protocol::Status::NOT_FOUND : protocol::Status::VERSION_MISMATCH;
-      if (record == nullptr) return false;
-      met->version = record->version();
-      if (met->version != operation.ifVersion) return false;
-      met->status = protocol::Status::OK;
-    }
-    fill(draft, operation.key, operation.value, chain);
-    draft->encoding = operation.encoding;
-    draft->expiresAt = operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
-    if ((flags & protocol::RequestFlag::KEEP_TTL) != 0 && record != nullptr) draft->expiresAt = record->expiresAt();
-    return true;
-  });
-  if (isStaged) {
-    if (answer.status != protocol::Status::OK) unstage(chain);
-    new_.unhold();
-  }
-  pace();
-  return answer;
-}
-
-Answer Worker::remove(const Operation& operation) {
-  counters().deletes++;
-  if (view_.replicated) {
-    char name[TOMBSTONE_KEY_BYTES];
-    memcpy(name, &operation.hash, sizeof operation.hash);
-    memcpy(name + sizeof operation.hash, &operation.slot, sizeof operation.slot);
-    return write(operation, 128, false, [&](const Record* record, Draft* draft, Answer* met) {
-      if (record != nullptr && (operation.flags & protocol::RequestFlag::IF_VERSION) != 0 &&
-          record->version() != operation.ifVersion) {
-        met->status = protocol::Status::VERSION_MISMATCH;
-        met->version = record->version();
-        return false;
-      }
-      // An absent key gets a tombstone too: an older copy of it may be on another node.
-      if (record == nullptr) met->status = protocol::Status::NOT_FOUND;
-      draft->kind = RecordKind::TOMBSTONE;
-      draft->first = std::string_view(name, sizeof name);
-      draft->keyBytes = TOMBSTONE_KEY_BYTES;
-      draft->expiresAt = nowMs_ + TOMBSTONE_LIFE_MS;
-      return true;
-    });
-  }
-  const uint32_t number = view_.segmentOf(operation.slot);
-  Segment* segment = &view_.segments[number];
-  const Guard guard(locker_, segment);
-  if (!guard.holds()) {
-    counters().busy++;
-    return answerOf(protocol::Status::BUSY);
-  }
-  Answer answer;
-  if (!isServed(operation.slot, &answer)) return answer;
-  Index index(view_, number, place_);
-  const Entry entry = findLiving(&index, operation);
-  if (!entry.exists()) return answerOf(protocol::Status::NOT_FOUND);
-  const Version version = Record(view_, entry.offset()).version();
-  if ((operation.flags & protocol::RequestFlag::IF_VERSION) != 0 && version != operation.ifVersion) {
-    answer.status = protocol::Status::VERSION_MISMATCH;
-    answer.version = version;
-    return answer;
-  }
-  answer.version = stamp(segment, operation.slot, operation.hash, version);
-  index.remove(entry);
-  return answer;
-}
-
-Answer Worker::touch(const Operation& operation) {
-  counters().touches++;
-  const uint32_t guess = view_.payloadBytesMax() + 64 + static_cast<uint32_t>(sizeof(Big));
-  return write(operation, guess, true, [&](const Record* record, Draft* draft, Answer* met) {
-    if (record == nullptr) {
-      met->status = protocol::Status::NOT_FOUND;
-      return false;
-    }
-    draft->first = std::string_view(view_.at(record->offset()) + record->payloadAt(), record->inlineBytes());
-    draft->keyBytes = record->keyBytes();
-    draft->valueBytes = record->valueBytes();
-    draft->firstFragment = record->isBig() ? record->big().firstFragment : 0;
-    draft->encoding = record->encoding();
-    draft->expiresAt = operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
-    return true;
-  });
-}
-
-Answer Worker::increment(const Operation& operation) {
-  counters().increments++;
-  int64_t number = 0;
-  Answer answer = write(
-      operation, static_cast<uint32_t>(operation.key.size()) + 128, false,
-      [&](const Record* record, Draft* draft, Answer* met) {
-        if (record == nullptr) {
-          if ((operation.flags & protocol::RequestFlag::NO_CREATE) != 0) {
-            met->status = protocol::Status::NOT_FOUND;
-            return false;
-          }
-          number = operation.initial;
-          draft->encoding = operation.encoding == protocol::Encoding::BIGINT ? protocol::Encoding::BIGINT
-                                                                             : protocol::Encoding::INTEGER;
-          draft->expiresAt = operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
-        } else {
-          const uint8_t encoding = record->encoding();
-          const bool isNumber = encoding == protocol::Encoding::INTEGER || encoding == protocol::Encoding::BIGINT;
-          if (!isNumber || record->valueBytes() != sizeof number ||
-              !record->copy(record->keyBytes(), sizeof number, reinterpret_cast<char*>(&number))) {
-            met->status = protocol::Status::NOT_A_NUMBER;
-            return false;
-          }
-          draft->encoding = encoding;
-          draft->expiresAt = record->expiresAt();
-          if (__builtin_add_overflow(number, operation.delta, &number)) {
-            met->status = protocol::Status::OVERFLOW;
-            return false;
-          }
-        }
-        met->number = number;
-        fill(draft, operation.key, std::string_view(reinterpret_cast<const char*>(&number), sizeof number), Chain());
-        return true;
-      });
-  pace();
-  return answer;
-}
-
-// A value that outgrows one record is cut into fragments under the lock, where eviction is out of the question: regions
-// for it are secured before, and when they turn out too few the whole is tried again.
-Answer Worker::append(const Operation& operation) {
-  counters().appends++;
-  uint32_t regionsWanted = 0;
-  Answer answer;
-  for (uint32_t tries = 0; tries < WRITE_TRIES_MAX; tries++) {
-    const uint32_t regionsSecured = regionsWanted;
-    if (regionsSecured > 0 && !makeFree(regionsSecured)) break;
-    answer = appendOnce(operation, &regionsWanted);
-    if (regionsWanted == regionsSecured) break;
-  }
-  if (answer.status == protocol::Status::OUT_OF_MEMORY) counters().outOfMemory++;
-  pace();
-  return answer;
-}
-
-Answer Worker::appendOnce(const Operation& operation, uint32_t* regionsWanted) {
-  const KeyPlace place{operation.hash, operation.slot};
-  const uint32_t regionsSecured = *regionsWanted;
-  Chain chain;
-  const auto decide = [&](const Record* record, Draft* draft, Answer* met) {
-    unstage(chain);  // the try before found no room for its head
-    chain = Chain();
-    const uint32_t before = record == nullptr ? 0 : record->valueBytes();
-    const size_t total = before + operation.value.size();
-    if (record == nullptr && (operation.flags & protocol::RequestFlag::NO_CREATE) != 0) {
-      met->status = protocol::Status::NOT_FOUND;
-      return false;
-    }
-    if (total > view_.valueBytesMax) {
-      met->status = protocol::Status::TOO_LARGE;
-      return false;
-    }
-    if (record != nullptr) record->copy(record->keyBytes(), before, scratch_.get());
-    memcpy(scratch_.get() + before, operation.value.data(), operation.value.size());
-    const std::string_view value(scratch_.get(), total);
-    if (isLarge(operation.key.size(), total)) {
-      *regionsWanted = regionsFor(operation.key.size() + total);
-      met->status = protocol::Status::OUT_OF_MEMORY;
-      if (*regionsWanted > regionsSecured || !stage(place, operation.key, value, &chain)) return false;
-      met->status = protocol::Status::OK;
-    }
-    met->number = static_cast<int64_t>(total);
-    fill(draft, operation.key, value, chain);
-    draft->encoding = record == nullptr ? operation.encoding : record->encoding();
-    draft->expiresAt = record != nullptr ? record->expiresAt() : operation.ttlMs == 0 ? 0 : nowMs_ + operation.ttlMs;
-    return true;
-  };
-  const auto guess = static_cast<uint32_t>(operation.key.size() + operation.value.size()) + 64;
-  const Answer answer =
-      write(operation, guess < view_.payloadBytesMax() ? guess : view_.payloadBytesMax(), false, decide);
-  if (answer.status != protocol::Status::OK) unstage(chain);
-  new_.unhold();
   return answer;
 }
 

@@ -1,9 +1,14 @@
-// One worker's way into the store: every operation on single keys. Several workers may live in one process (tests, the
-// simulator) or in many; each has a place, two logs and an evictor of its own, and meets the others only at segment
-// locks.
+// One worker's way into the store. Several workers may live in one process (tests, the simulator) or in many; each has
+// a place, two logs, an evictor and links of its own, and meets the others only at segment locks.
 //
 // An operation: room is secured, the segment is locked, the slot's state and the condition are checked, the version is
-// stamped, the record is written to the log and published, the lock is released. Nothing waits inside.
+// stamped, what the copies are to get is noted, the record is written to the log and published, the lock is released.
+// Nothing waits inside.
+//
+//   worker.cc        chunks, batches, reads           worker_links.cc   links, and what became of the frames on them
+//   worker_write.cc  writes                           worker_apply.cc   what other nodes' items become here
+//   worker_room.cc   records and the room for them    worker_slots.cc   what is known of slots and peers
+//   worker_walk.cc   all that goes through many items  worker_collect.cc  the same for other nodes
 #pragma once
 
 #include <functional>
@@ -11,13 +16,13 @@
 
 #include "evictor.h"
 #include "memory.h"
+#include "rings.h"
 
 namespace henge {
 
-// States of a slot's word; those of replication and hand-over join them with the issues that bring them.
-enum class SlotState : uint8_t { NONE = 0, PRIMARY = 1 };
-
 constexpr uint64_t TOMBSTONE_LIFE_MS = 3'600'000;
+// A version of another node may be ahead of this node's clock by so much: what is more would drag the clock along.
+constexpr uint64_t CLOCK_AHEAD_MS_MAX = 500;
 
 struct Digest {
   uint64_t sum = 0;  // over all items and tombstones: order does not matter
@@ -31,6 +36,8 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   uint32_t id() const { return place_; }
+  // Ends as if its process had been killed, and was reaped: for the simulator, whose processes share one.
+  void abandon() { isAbandoned_ = true; }
 
   // Reads the clock, once a chunk of requests.
   void beginChunk();
@@ -38,21 +45,78 @@ class Worker {
   void prepare(Operation* operations, size_t count);
   // One prepared operation. `out` has room for valueBytesMax() bytes and receives a GET's value.
   Answer execute(const Operation& operation, char* out);
-
-  // An item from another node: takes effect if its version is newer than what is, or was, here. `fromPrimary`: the
-  // slot's primary sends it, which is believed where this node has forgotten too much to judge.
-  Applied apply(const Item& item, bool fromPrimary);
+  // What the last execute() wrote; without links nothing goes out.
+  const Written& written() const { return written_; }
 
   // Keys with a prefix, as u16 length + key; about `wanted` of them. Returns the bytes written; *next is 0 at the end.
   size_t scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, char* out, size_t outBytes, uint64_t* next);
-  // Deletes by prefix what was written before the first step; returns how many in this step.
-  uint32_t clear(uint64_t cursor, std::string_view prefix, uint64_t* horizon, uint64_t* next);
+  // Deletes by prefix what was written before the first step; returns how many in this step. `sent` is called for every
+  // write that goes to copies.
+  uint32_t clear(uint64_t cursor, std::string_view prefix, uint64_t* horizon, uint64_t* next,
+                 const std::function<void(const Written&)>& sent);
   // Visits the items and tombstones of the slots in `mask` (bit i: the segment's i-th slot), some homes a step; the
   // views are good for the call only. Begins at cursor 0; returns the next one, 0 at the segment's end.
   uint64_t walk(uint32_t segment, uint32_t mask, uint64_t cursor, const std::function<void(const Item&)>& visit);
+  // As item records: what was written at `sinceMs` or later, with what is known of the gone, up to `bytesMax` or one
+  // item. Returned at least once: whatever is present throughout.
+  Collected collect(uint32_t segment, uint32_t mask, uint64_t cursor, uint64_t sinceMs, size_t bytesMax);
   Digest digest(uint16_t slot);
-  // Takes everything of a slot out, without tombstones: it lives on elsewhere.
-  void drop(uint16_t slot);
+  // Takes everything out of slots in which this node has no part, without tombstones: it lives on elsewhere.
+  void drop(std::string_view slots);
+
+  // --- links: one to every other node, by a handle below PEERS_MAX ---
+  // -1: there is one, or no ring is free.
+  int openLink(uint16_t node);
+  // Every frame in flight is missed, and nothing of that node is known to be in sync.
+  void closeLink(int link);
+  // The oldest `count` frames took effect.
+  void acknowledge(int link, uint32_t count);
+  // The oldest did not. `isDeposed`: it was STALE, in this epoch.
+  void refuseOldest(int link, bool isDeposed, uint32_t epoch);
+  // While full, writes are missed instead of sent.
+  void setLinkFull(int link, bool isFull);
+  uint32_t ringRoom(int link) const;
+  // Acknowledgements of others that a write's level asks for.
+  uint32_t acksFor(uint8_t level) const;
+
+  // --- what other nodes send ---
+  // A write by the slot's leader (REPLICATE). `base`: a change of expiry only, of exactly that version. Sender 0:
+  // believed.
+  Applied apply(const Item& item, uint16_t sender, uint32_t epoch, const Version* base);
+  // An item from a walk (ITEMS), or a newer one that a quorum read met: from the slot's leader, or from anybody while
+  // this node leads. It never pushes out what is in use.
+  Applied merge(const Item& item, uint16_t sender, uint32_t epoch);
+  // Compares with the version another node has; NEWER puts an item record into *newer.
+  Match query(const Operation& key, const Version& theirs, uint16_t sender, uint32_t epoch, std::string* newer);
+  // What this node has of a key, for one copy that lacks it: noted as in flight there. False: nothing, or no room.
+  bool describe(const Operation& key, int link, Written* out);
+
+  // --- slots and peers; bits of slots as in replication.h. These take segment locks one after the other ---
+  bool install(const Installation& installation);
+  uint32_t installedEpoch() const { return view_.header->epoch.load(std::memory_order_acquire); }
+  uint32_t slotCount() const { return view_.slotCount(); }
+  // An unlocked look.
+  bool leads(uint16_t slot) const { return view_.slots[slot].state == static_cast<uint8_t>(SlotState::PRIMARY); }
+  std::string states() const;
+  std::string slotFlags() const;
+  Reigns reigns() const;
+  PeerBits peerBits(uint16_t node);
+  PeerNews peerNews(uint16_t node) const;
+  void heard(uint16_t node, uint64_t watermarkMs);
+  // The memory a node has now. True: it is another one than when they last met, so the node lacks everything; that is
+  // noted.
+  bool meet(uint16_t node, uint64_t incarnation);
+  // Whatever this node leads and stamped before is had by that node, where it may believe that it is in sync; 0: by all
+  // nodes.
+  uint64_t watermarkMs(uint16_t node = 0) const;
+  void detach(uint16_t node);
+  void beginCatchUp(uint16_t node, std::string_view slots);
+  void failCatchUp(uint16_t node, std::string_view slots, uint64_t sinceMs);
+  std::string declareSynced(uint16_t node, std::string_view slots);
+  std::string acceptSynced(uint16_t leader, uint32_t epoch, std::string_view slots);
+  void finishTakeOver(uint32_t epoch, std::string_view slots, uint8_t flags);
+  void clearFlags(std::string_view slots, uint8_t flags);
+  bool isSteward() const;
 
   // Background work of about a millisecond: expiry, eviction ahead of need, the clock.
   void tick();
@@ -62,44 +126,93 @@ class Worker {
  private:
   Worker(Memory& memory, uint32_t place);
 
-  enum class Stored { DONE, NEEDS_ROOM };
   struct Chain {
     uint32_t first = 0;
     uint32_t inlineBytes = 0;
+  };
+  struct Link {
+    int ring = -1;
+    bool isFull = false;
+  };
+  // What another node's item is judged by.
+  struct Arrival {
+    uint16_t sender = 0;
+    uint32_t epoch = 0;
+    bool isMerge = false;
+    const Version* base = nullptr;
   };
 
   Answer get(const Operation& operation, char* out);
   Answer set(const Operation& operation);
   Answer remove(const Operation& operation);
+  Answer removeOnly(const Operation& operation);
   Answer touch(const Operation& operation);
   Answer increment(const Operation& operation);
   Answer append(const Operation& operation);
+  Answer appendOnce(const Operation& operation, uint32_t* regionsWanted);
 
   // Secures room, locks, finds, lets `decide` fill the draft, stores it. `decide(record or null, &draft, &answer)`
   // returns false when nothing is to be written.
   template <typename Decide>
   Answer write(const Operation& operation, uint32_t bytesGuess, bool sharesFragments, Decide decide);
-  bool isServed(uint16_t slot, Answer* answer) const;
+  bool mayRead(const Operation& operation, Answer* answer) const;
+  bool mayReadOther(const Operation& operation, Answer* answer) const;
+  bool mayWrite(const Operation& operation, Answer* answer) const;
+  bool isFenced() const;
+  bool refuse(Answer* answer, protocol::Status status) const;
+  uint32_t linksUp(uint16_t slot, uint8_t* links) const;
+  bool canSend(uint32_t peer) const;
+  void noteCopies(const Operation& operation, const Draft& draft, const Version& base);
+  void describeWrite(uint8_t kind, std::string_view key, std::string_view value);
   Entry findLiving(Index* index, const Operation& operation);
+  Version versionOfGone(const Index& index, const Operation& operation) const;
   Version stamp(Segment* segment, uint16_t slot, uint64_t hash, const Version& before);
   Heat heatOfNew(uint32_t segment, uint64_t hash);
-  Stored store(Index* index, const Entry& entry, const KeyPlace& place, const Draft& draft, bool sharesFragments);
+
+  Log* logFor(const Draft& draft);
+  void store(Log* log, Index* index, const Entry& entry, const KeyPlace& place, const Draft& draft,
+             bool sharesFragments);
   bool overwrite(const Entry& entry, uint32_t staged, bool sharesFragments);
   void insertAnyway(Index* index, const KeyPlace& place, uint32_t offset);
   void expire(Index* index, const Entry& entry, const KeyPlace& place);
   bool makeRoom(uint32_t bytes);
   bool makeFree(uint32_t regions);
-  Answer appendOnce(const Operation& operation, uint32_t* regionsWanted);
+  bool hasFreeRoom(uint32_t bytes);
+  bool hasFree(uint32_t regions) const;
   uint32_t regionsFor(size_t payloadBytes) const;
   bool stage(const KeyPlace& place, std::string_view key, std::string_view value, Chain* chain);
   void unstage(const Chain& chain);
   bool isLarge(size_t keyBytes, size_t valueBytes) const { return keyBytes + valueBytes > view_.payloadBytesMax(); }
+  void fillAsBefore(Draft* draft, const Record& record) const;
+  static void nameTombstone(char* name, const KeyPlace& place);
   static void fill(Draft* draft, std::string_view key, std::string_view value, const Chain& chain);
-  Applied judge(const Entry& entry, const KeyPlace& place, const Version& version, bool fromPrimary) const;
+  void pace();
+
+  // Whether an arrival may be written, and what becomes of it.
+  Applied accept(const Item& item, const Arrival& arrival);
+  Applied acceptWhole(const Item& item, const KeyPlace& place, const Arrival& arrival);
+  Applied acceptExpiry(const Item& item, const KeyPlace& place, const Arrival& arrival);
+  Applied acceptGhost(const Item& item, const KeyPlace& place, const Arrival& arrival);
+  Applied acceptFloor(const Item& item, const Arrival& arrival);
+  bool hasSay(uint16_t slot, const Arrival& arrival) const;
+  bool isFromLeader(uint16_t slot, const Arrival& arrival) const;
+  Applied judge(const Entry& entry, const KeyPlace& place, const Version& version, bool isLeaders) const;
+  bool makeRoomFor(const Item& item, const Arrival& arrival, uint32_t bytes);
+  void passOn(uint16_t slot, const Arrival& arrival, const Version& version);
+  void forgetOlder(Index* index, const Entry& entry, const KeyPlace& place, const Version& version);
+  bool readItem(const Index& index, const Entry& entry, const KeyPlace& place, std::string* whole, Item* item) const;
+
   template <typename Visit>
   uint64_t visitHomes(uint32_t segment, uint64_t from, uint32_t homes, Visit visit);
-  void pace();
+  uint64_t collectGone(uint32_t segment, uint32_t mask, uint64_t set, uint64_t sinceMs, size_t bytesMax,
+                       Collected* out);
+  uint64_t collectItems(uint32_t segment, uint32_t mask, uint64_t from, uint64_t sinceMs, size_t bytesMax,
+                        Collected* out);
+  void dropSlot(uint16_t slot);
   void sweep();
+  template <typename Change>
+  void changeSlots(std::string_view slots, Change change);
+  int addPeer(uint16_t node);
 
   Memory& memory_;
   View& view_;
@@ -108,12 +221,18 @@ class Worker {
   Log new_;
   Log kept_;
   Evictor evictor_;
+  Peers peers_;
+  Rings rings_;
   uint64_t nowMs_ = 0;
   uint64_t random_;
   uint64_t bytesAdded_ = 0;
   uint32_t paceDebt_ = 0;
   uint32_t sweepSegment_ = 0;
   uint64_t sweepHash_ = 0;
+  bool isAbandoned_ = false;
+  Written written_;
+  int64_t writtenNumber_ = 0;        // what INCREMENT made, for `written_` to point to
+  Link links_[PEERS_MAX];
   std::unique_ptr<char[]> scratch_;  // one value: append puts old and new together here
 };
 

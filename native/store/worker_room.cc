@@ -1,5 +1,7 @@
 // A worker's records: how a draft becomes one, and where the room for it comes from. What is too large for one record
 // is cut into fragments. Room is secured before a segment's lock is taken, since that may mean evicting.
+#include <cassert>
+
 #include "scrub.h"
 #include "worker.h"
 
@@ -28,19 +30,38 @@ void Worker::fill(Draft* draft, std::string_view key, std::string_view value, co
   draft->second = value.substr(0, chain.inlineBytes - draft->first.size());
 }
 
-Worker::Stored Worker::store(Index* index, const Entry& entry, const KeyPlace& place, const Draft& draft,
-                             bool sharesFragments) {
-  Log* log = Learner::isNew(draft.heat) ? &new_ : &kept_;
+// Key and value as they are; only the head is to change.
+void Worker::fillAsBefore(Draft* draft, const Record& record) const {
+  draft->first = std::string_view(view_.at(record.offset()) + record.payloadAt(), record.inlineBytes());
+  draft->keyBytes = record.keyBytes();
+  draft->valueBytes = record.valueBytes();
+  draft->firstFragment = record.isBig() ? record.big().firstFragment : 0;
+  draft->encoding = record.encoding();
+}
+
+void Worker::nameTombstone(char* name, const KeyPlace& place) {
+  memcpy(name, &place.hash, sizeof place.hash);
+  memcpy(name + sizeof place.hash, &place.slot, sizeof place.slot);
+}
+
+// The log that this draft may be appended to now, or null when room must be made first.
+Log* Worker::logFor(const Draft& draft) {
   const uint32_t bytesMost = Record::sizeOf(view_, draft, true);
-  if (!log->hasRoom(bytesMost)) log = &new_;
-  if (!log->hasRoom(bytesMost)) return Stored::NEEDS_ROOM;
+  Log* log = Learner::isNew(draft.heat) ? &new_ : &kept_;
+  if (log->hasRoom(bytesMost)) return log;
+  return new_.hasRoom(bytesMost) ? &new_ : nullptr;
+}
+
+// Under the lock, into a log that has room: nothing here can fail.
+void Worker::store(Log* log, Index* index, const Entry& entry, const KeyPlace& place, const Draft& draft,
+                   bool sharesFragments) {
   const bool isWide = Record::needsWide(log->baseMs(), draft.version.time);
   const uint32_t bytes = Record::sizeOf(view_, draft, isWide);
   const int stamped = log->intern(draft.version.epoch, draft.version.node, bytes);
-  if (stamped < 0) return Stored::NEEDS_ROOM;
+  assert(stamped >= 0);
   const uint32_t staged = view_.offsetOf(log->headAt());
   Record::write(view_, log->headAt(), draft, static_cast<uint8_t>(stamped), log->baseMs(), isWide);
-  if (entry.exists() && overwrite(entry, staged, sharesFragments)) return Stored::DONE;
+  if (entry.exists() && overwrite(entry, staged, sharesFragments)) return;
   log->commit(bytes);
   bytesAdded_ +=
       bytes + draft.keyBytes + draft.valueBytes - static_cast<uint32_t>(draft.first.size() + draft.second.size());
@@ -51,7 +72,6 @@ Worker::Stored Worker::store(Index* index, const Entry& entry, const KeyPlace& p
   }
   if (view_.replicated) view_.versionGhostsOf(view_.segmentOf(place.slot)).forget(place.hash);
   index->growStep();
-  return Stored::DONE;
 }
 
 // A record of the same size and shape takes the new content where it stands: counters and refreshed values do not turn
@@ -88,6 +108,11 @@ void Worker::insertAnyway(Index* index, const KeyPlace& place, uint32_t offset) 
     cheapest = at;
     least = score;
   }
+  if (view_.replicated) {
+    const Record record(view_, home->offset[cheapest]);
+    const KeyPlace its = record.place();
+    Evictor::rememberVersion(view_, its.hash, its.slot, record.version());
+  }
   index->remove(Entry{home, cheapest});
   counters().evictions++;
   index->insert(place.hash, place.slot, offset);
@@ -110,6 +135,10 @@ bool Worker::makeFree(uint32_t regions) {
   }
   return true;
 }
+
+// The same without evicting anything.
+bool Worker::hasFreeRoom(uint32_t bytes) { return new_.hasRoom(bytes) || new_.turn(reserveOf(view_)); }
+bool Worker::hasFree(uint32_t regions) const { return Pool(view_).countFree() >= regions + reserveOf(view_); }
 
 // Hot path: one eviction step for a few writes once free regions run short, so that no single write pays for a region.
 void Worker::pace() {

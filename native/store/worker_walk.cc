@@ -1,20 +1,17 @@
-// Everything that goes through many items: walks by slot, scans and clears by prefix, digests, drops, the expiry sweep,
-// and what another node's items become here.
-//
-// A walk goes in hash order, a few homes per taking of the lock. Since a home's place in that order does not depend on
-// the size of the index, a cursor is a hash: whatever grows meanwhile, an item present throughout is met at least once.
-#include "worker.h"
+// Everything of a client or of this node itself that goes through many items: scans and clears by prefix, walks by
+// slot, digests, drops, the expiry sweep. What goes to other nodes is in worker_collect.cc.
+#include "guard.h"
+#include "worker_visit.h"
 
 namespace henge {
 
 namespace {
 
-constexpr uint64_t HASHES = 1ULL << 32;      // of the half that orders the index; one past the last: the segment's end
-constexpr uint32_t HOMES_PER_LOCK = 8;       // some 70 items: a few microseconds
 constexpr uint32_t HOMES_PER_SCAN =
     512;  // a scan whose prefix matches nothing still answers within a fraction of a millisecond
 constexpr uint32_t HOMES_PER_SWEEP = 256;
 constexpr uint32_t SWEEPS_MAX = 8;
+constexpr uint32_t DELETES_PER_CLEAR = 128;  // each is a frame to every copy, and rings hold some thousand
 
 // A scan's cursor: segment and hash. The end of one segment is the start of the next.
 struct Cursor {
@@ -28,37 +25,6 @@ struct Cursor {
 };
 
 }  // namespace
-
-// Calls visit(index, entry, place) for every entry of the homes from hash `from` on, at most `homes` of them, under one
-// lock. Returns the hash to go on at, HASHES at the end. Homes before the first that was not finished are never met
-// twice.
-template <typename Visit>
-uint64_t Worker::visitHomes(uint32_t number, uint64_t from, uint32_t homes, Visit visit) {
-  Segment* segment = &view_.segments[number];
-  if (!locker_.acquire(segment)) return from;
-  Index index(view_, number, place_);
-  uint64_t at = from;
-  bool goesOn = true;
-  for (uint32_t i = 0; i < homes && at < HASHES && goesOn; i++) {
-    const Home home = index.homeOf(at << 32);
-    Bucket* buckets[STRIDE_COUNT + 1];
-    const uint32_t count = index.bucketsOf(home, buckets);
-    for (uint32_t b = 0; b < count && goesOn; b++) {
-      for (uint32_t e = 0; e < ENTRIES && goesOn; e++) {
-        if (buckets[b]->offset[e] == 0) continue;
-        const KeyPlace place = Record(view_, buckets[b]->offset[e]).place();
-        const Home its = index.homeOf(place.hash);
-        if (its.number != home.number || its.size != home.size) continue;
-        goesOn = visit(index, Entry{buckets[b], e}, place);
-      }
-    }
-    if (!goesOn) break;
-    const uint64_t next = ((static_cast<uint64_t>(home.number) + 1) * HASHES + home.size - 1) / home.size;
-    at = next > at ? next : at + 1;
-  }
-  locker_.release(segment);
-  return at;
-}
 
 size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, char* out, size_t outBytes,
                     uint64_t* next) {
@@ -101,7 +67,8 @@ size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, c
   return used;
 }
 
-uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horizon, uint64_t* next) {
+uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horizon, uint64_t* next,
+                       const std::function<void(const Written&)>& sent) {
   if (*horizon == 0) *horizon = nowMs_ << 16 | 0xffff;
   Cursor at = Cursor::from(cursor);
   uint32_t deleted = 0;
@@ -118,10 +85,10 @@ uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horiz
         if (!record.copy(0, record.keyBytes(), key.data()) || key.compare(0, prefix.size(), prefix) != 0) return true;
         if (view_.replicated) {
           keys.push_back(std::move(key));  // a tombstone is a write of its own
-        } else {
-          index.remove(entry);
-          deleted++;
+          return keys.size() < DELETES_PER_CLEAR;
         }
+        index.remove(entry);
+        deleted++;
         return true;
       });
   for (const std::string& key : keys) {
@@ -129,10 +96,36 @@ uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horiz
     operation.opcode = protocol::Opcode::DELETE;
     operation.key = key;
     prepare(&operation, 1);
+    written_.linkCount = 0;
     if (remove(operation).status == protocol::Status::OK) deleted++;
+    if (written_.linkCount > 0) sent(written_);
   }
   *next = at.word(view_.geometry.segments);
   return deleted;
+}
+
+// What an entry points to; a large item is put together in *whole. False: its chain is broken.
+bool Worker::readItem(const Index& index, const Entry& entry, const KeyPlace& place, std::string* whole,
+                      Item* item) const {
+  const Record record(view_, entry.offset());
+  item->kind = record.kind() == RecordKind::TOMBSTONE ? protocol::ItemKind::TOMBSTONE : protocol::ItemKind::ITEM;
+  item->hash = place.hash;
+  item->slot = index.slotOfTag(entry.tag());
+  item->version = record.version();
+  item->encoding = record.encoding();
+  item->expiresAt = record.expiresAt();
+  item->heat = view_.learner->carried(record.head()->heat);
+  if (item->kind == protocol::ItemKind::TOMBSTONE) return true;
+  if (!record.isBig()) {
+    item->key = record.key();
+    item->value = record.value();
+    return true;
+  }
+  whole->resize(static_cast<size_t>(record.keyBytes()) + record.valueBytes());
+  if (!record.copy(0, static_cast<uint32_t>(whole->size()), whole->data())) return false;
+  item->key = std::string_view(*whole).substr(0, record.keyBytes());
+  item->value = std::string_view(*whole).substr(record.keyBytes());
+  return true;
 }
 
 uint64_t Worker::walk(uint32_t segment, uint32_t mask, uint64_t cursor, const std::function<void(const Item&)>& visit) {
@@ -144,115 +137,61 @@ uint64_t Worker::walk(uint32_t segment, uint32_t mask, uint64_t cursor, const st
         const Record record(view_, entry.offset());
         if (record.isExpired(nowMs_)) return true;
         Item item;
-        item.hash = place.hash;
-        item.slot = index.slotOfTag(entry.tag());
-        item.version = record.version();
-        item.encoding = record.encoding();
-        item.expiresAt = record.expiresAt();
-        item.heat = view_.learner->carried(record.head()->heat);
-        item.isTombstone = record.kind() == RecordKind::TOMBSTONE;
-        if (!item.isTombstone && !record.isBig()) {
-          item.key = record.key();
-          item.value = record.value();
-        } else if (!item.isTombstone) {
-          whole.resize(static_cast<size_t>(record.keyBytes()) + record.valueBytes());
-          if (!record.copy(0, static_cast<uint32_t>(whole.size()), whole.data())) return true;
-          item.key = std::string_view(whole).substr(0, record.keyBytes());
-          item.value = std::string_view(whole).substr(record.keyBytes());
-        }
+        if (!readItem(index, entry, place, &whole, &item)) return true;
         visit(item);
         return true;
       });
   return next >= HASHES ? 0 : next;
 }
 
+// Over all that is known of a slot's keys, what was evicted or has expired included: copies evict independently, and
+// are equal nevertheless.
 Digest Worker::digest(uint16_t slot) {
   Digest digest;
   const uint16_t local = view_.localSlot(slot);
   const uint32_t segment = view_.segmentOf(local);
-  const uint32_t mask = 1u << (local & (view_.geometry.slotsPerSegment - 1));
-  uint64_t cursor = 0;
-  do {
-    cursor = walk(segment, mask, cursor, [&](const Item& item) {
-      uint64_t word = item.hash ^ item.version.time * 0x9e3779b97f4a7c15ULL ^
-                      static_cast<uint64_t>(item.version.epoch) << 20 ^ item.version.node;
-      digest.sum += splitmix(&word);
-      digest.items++;
-    });
-  } while (cursor != 0);
-  return digest;
-}
-
-void Worker::drop(uint16_t slot) {
-  const uint16_t local = view_.localSlot(slot);
-  const uint32_t segment = view_.segmentOf(local);
+  const auto add = [&](uint64_t hash, const Version& version) {
+    uint64_t word =
+        hash ^ version.time * 0x9e3779b97f4a7c15ULL ^ static_cast<uint64_t>(version.epoch) << 20 ^ version.node;
+    digest.sum += splitmix(&word);
+    digest.items++;
+  };
   for (uint64_t at = 0; at < HASHES;) {
-    at = visitHomes(segment, at, HOMES_PER_LOCK, [&](Index& index, const Entry& entry, const KeyPlace& place) {
-      if (place.slot == local) index.remove(entry);
+    at = visitHomes(segment, at, HOMES_PER_LOCK, [&](Index&, const Entry& entry, const KeyPlace& place) {
+      if (place.slot == local) add(place.hash, Record(view_, entry.offset()).version());
       return true;
     });
   }
+  if (!view_.replicated) return digest;
+  const Hold hold(locker_, &view_.segments[segment]);
+  const VersionGhosts ghosts = view_.versionGhostsOf(segment);
+  for (uint32_t i = 0; i < ghosts.size(); i++) {
+    const VersionGhosts::Entry& ghost = ghosts.at(i);
+    if (ghost.hash != 0 && ghost.slot == local) add(ghost.hash, ghost.version());
+  }
+  return digest;
 }
 
-Applied Worker::apply(const Item& item, bool fromPrimary) {
-  Operation operation;
-  operation.opcode = protocol::Opcode::SET;
-  operation.key = item.key;
-  operation.hash = item.hash;
-  operation.slot = view_.localSlot(item.slot);
-  if (!item.isTombstone) prepare(&operation, 1);
-  const KeyPlace place{operation.hash, operation.slot};
-  const uint32_t number = view_.segmentOf(place.slot);
-  char name[TOMBSTONE_KEY_BYTES];
-  memcpy(name, &place.hash, sizeof place.hash);
-  memcpy(name + sizeof place.hash, &place.slot, sizeof place.slot);
-  Chain chain;
-  const size_t payload = item.key.size() + item.value.size();
-  const bool isStaged = !item.isTombstone && isLarge(item.key.size(), item.value.size());
-  if (isStaged && !(makeFree(regionsFor(payload)) && stage(place, item.key, item.value, &chain)))
-    return Applied::NO_MEMORY;
-  Applied result = Applied::NO_MEMORY;
-  for (uint32_t tries = 0; tries < 4 && result == Applied::NO_MEMORY; tries++) {
-    if (!makeRoom((isStaged ? chain.inlineBytes : static_cast<uint32_t>(payload)) + 128)) break;
-    Segment* segment = &view_.segments[number];
-    if (!locker_.acquire(segment)) {
-      result = Applied::BUSY;
-      break;
-    }
-    Index index(view_, number, place_);
-    Entry entry =
-        item.isTombstone ? index.findLiveHash(place.hash, place.slot) : index.find(place.hash, place.slot, item.key);
-    if (!entry.exists()) entry = index.findTombstone(place.hash, place.slot);
-    result = judge(entry, place, item.version, fromPrimary);
-    if (result == Applied::APPLIED) {
-      Draft draft;
-      fill(&draft, item.isTombstone ? std::string_view(name, sizeof name) : item.key, item.value, chain);
-      draft.kind = item.isTombstone ? RecordKind::TOMBSTONE : RecordKind::ITEM;
-      draft.encoding = item.encoding;
-      draft.expiresAt = item.expiresAt;
-      draft.version = item.version;
-      draft.heat = view_.learner->carried(item.heat);
-      if (item.version.time > segment->clock) segment->clock = item.version.time;
-      if (store(&index, entry, place, draft, false) != Stored::DONE) result = Applied::NO_MEMORY;
-    }
-    locker_.release(segment);
+void Worker::drop(std::string_view slots) {
+  for (uint32_t slot = 0; slot < view_.slotCount(); slot++) {
+    if (slot / 8 < slots.size() && (static_cast<uint8_t>(slots[slot / 8]) >> (slot & 7) & 1) != 0)
+      dropSlot(static_cast<uint16_t>(slot));
   }
-  if (isStaged) {
-    if (result != Applied::APPLIED) unstage(chain);
-    new_.unhold();
-  }
-  return result;
 }
 
-// Whether a version from elsewhere is news (REPLICATION rules 4 and 11). Under the segment's lock.
-Applied Worker::judge(const Entry& entry, const KeyPlace& place, const Version& version, bool fromPrimary) const {
-  if (entry.exists()) return Record(view_, entry.offset()).version() < version ? Applied::APPLIED : Applied::SUPERSEDED;
-  const Version ghost = view_.versionGhostsOf(view_.segmentOf(place.slot)).find(place.hash);
-  if (!ghost.isZero() && !(ghost < version)) return Applied::REFUSED_GHOST;
-  const Slot& slot = view_.slots[place.slot];
-  const Version floor{slot.floorEpoch, slot.floorTime, slot.floorNode};
-  if (!fromPrimary && !floor.isZero() && !(floor < version)) return Applied::REFUSED_GHOST;
-  return Applied::APPLIED;
+// Whoever gets the slot back gets it from its leader, and must not be kept from it by what is remembered here.
+void Worker::dropSlot(uint16_t slot) {
+  const uint32_t segment = view_.segmentOf(slot);
+  const auto isFree = [&] { return view_.slots[slot].state == static_cast<uint8_t>(SlotState::NONE); };
+  for (uint64_t at = 0; at < HASHES;) {
+    at = visitHomes(segment, at, HOMES_PER_LOCK, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+      if (place.slot == slot && isFree()) index.remove(entry);
+      return true;
+    });
+  }
+  const Hold hold(locker_, &view_.segments[segment]);
+  if (view_.replicated && isFree())
+    view_.versionGhostsOf(segment).forgetSlot(slot, Version{UINT32_MAX, UINT64_MAX, UINT16_MAX});
 }
 
 // ---- background ----------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@
 #include "../store/worker.h"
 #include "support/audit.h"
 #include "support/check.h"
+#include "support/rows.h"
 
 namespace {
 
@@ -278,10 +279,8 @@ struct World {
   }
   bool open() {
     Failure failure;
-    memory = Memory::create(options, &failure);
-    if (memory == nullptr) return false;
-    const std::string states(protocol::SLOTS, 1);
-    memory->install(1, reinterpret_cast<const uint8_t*>(states.data()));
+    if ((memory = Memory::create(options, &failure)) == nullptr) return false;
+    memory->install(rows::epochOf(protocol::SLOTS, 1, 1, "1").installation());
     return true;
   }
   void start(uint32_t writer) {

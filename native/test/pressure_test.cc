@@ -7,6 +7,7 @@
 
 #include "../store/worker.h"
 #include "support/check.h"
+#include "support/rows.h"
 
 namespace {
 
@@ -27,8 +28,7 @@ struct Full {
     Failure failure;
     memory = Memory::create(options, &failure);
     CHECK(memory != nullptr);
-    const std::string states(protocol::SLOTS, 1);
-    memory->install(1, reinterpret_cast<const uint8_t*>(states.data()));
+    memory->install(rows::epochOf(protocol::SLOTS, 1, 1, "1").installation());
     for (uint32_t i = 0; i < workerCount; i++) workers.push_back(Worker::open(*memory, &failure));
   }
   // Small ones as likely as large ones.

@@ -256,7 +256,9 @@ TEST("much damage anywhere loses what it may but never more than the store") {
       world.base()[at] = static_cast<char>(random.word());
     }
     if (!Scrub(world.view(), 0).everything()) continue;
-    CHECK(audit::problemOf(*world.memory) == "");
+    const std::string problem = audit::problemOf(*world.memory);
+    if (!problem.empty()) printf("%s\n", problem.c_str());
+    CHECK(problem.empty());
     if (round % 8 == 0) CHECK(canBeWorkedWith(&world, round));
   }
   world.restore();

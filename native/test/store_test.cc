@@ -183,8 +183,7 @@ TEST("appending grows a value through every shape") {
 
 TEST("a slot that is not ours is moved") {
   World world;
-  std::string states(protocol::SLOTS, 0);
-  world.memory->install(7, reinterpret_cast<const uint8_t*>(states.data()));
+  CHECK(world.memory->install(rows::epochOf(protocol::SLOTS, 7, 1, "2").installation()));
   const Answer answer = world.set("key", "value");
   CHECK(answer.status == Status::MOVED && answer.epoch == 7);
   CHECK(world.act(Opcode::GET, "key").status == Status::MOVED);
@@ -282,7 +281,7 @@ TEST("clearing by prefix leaves others and what came later") {
   uint32_t deleted = 0;
   bool isFirst = true;
   do {
-    deleted += world.worker->clear(cursor, "a:", &horizon, &cursor);
+    deleted += world.worker->clear(cursor, "a:", &horizon, &cursor, [](const Written&) {});
     if (isFirst) {
       world.advance(5);
       for (int i = 0; i < 100; i++) world.set("a:late" + std::to_string(i), "v");
@@ -306,10 +305,10 @@ TEST("a tombstone hides older copies and a ghost the evicted") {
   old.hash = probe.hash;
   old.slot = probe.slot;
   old.version = version;
-  CHECK(world.worker->apply(old, true) == Applied::SUPERSEDED);
+  CHECK(world.worker->apply(old, 0, 1, nullptr) == Applied::SUPERSEDED);
   CHECK(world.act(Opcode::DELETE, "key").status == Status::OK);
   CHECK(world.memory->stats().tombstones == 1);
-  CHECK(world.worker->apply(old, true) == Applied::SUPERSEDED);
+  CHECK(world.worker->apply(old, 0, 1, nullptr) == Applied::SUPERSEDED);
   CHECK(world.get("key") == "(none)");
   const Version later = world.set("key", "again").version;
   CHECK(version < later);
@@ -318,13 +317,13 @@ TEST("a tombstone hides older copies and a ghost the evicted") {
   Item newer = old;
   newer.version = Version{2, 1, 3};
   newer.value = "from elsewhere";
-  CHECK(world.worker->apply(newer, false) == Applied::APPLIED);
+  CHECK(world.worker->merge(newer, 0, 1) == Applied::APPLIED);
   CHECK(world.get("key") == "from elsewhere");
-  newer.isTombstone = true;
+  newer.kind = protocol::ItemKind::TOMBSTONE;
   newer.key = "";
   newer.version = Version{2, 2, 3};
   newer.expiresAt = world.ms + 1000;
-  CHECK(world.worker->apply(newer, false) == Applied::APPLIED);
+  CHECK(world.worker->merge(newer, 0, 1) == Applied::APPLIED);
   CHECK(world.get("key") == "(none)");
   // Expiry leaves a version ghost: the copy another node still has is older than what was here.
   const Version expiring = world.set("brief", "value", 10).version;
@@ -338,7 +337,7 @@ TEST("a tombstone hides older copies and a ghost the evicted") {
   copy.hash = probe.hash;
   copy.slot = probe.slot;
   copy.version = expiring;
-  CHECK(world.worker->apply(copy, true) == Applied::REFUSED_GHOST);
+  CHECK(world.worker->apply(copy, 0, 1, nullptr) == Applied::REFUSED_GHOST);
 }
 
 TEST("walk digest and drop agree") {
@@ -356,15 +355,20 @@ TEST("walk digest and drop agree") {
   do {
     cursor = a.worker->walk(segment, 0xffff, cursor, [&](const Item& item) {
       walked++;
-      CHECK(b.worker->apply(item, true) == Applied::APPLIED);
-      CHECK(b.worker->apply(item, true) == Applied::SUPERSEDED);
+      CHECK(b.worker->apply(item, 0, 1, nullptr) == Applied::APPLIED);
+      CHECK(b.worker->apply(item, 0, 1, nullptr) == Applied::SUPERSEDED);
     });
   } while (cursor != 0);
   CHECK(walked == 500);
   CHECK(a.worker->digest(probe.slot).sum == b.worker->digest(probe.slot).sum);
   CHECK(b.worker->digest(probe.slot).items == 500);
   CHECK(b.get("{s}499") == valueOf(499, 10 + 499 * 40));
-  b.worker->drop(probe.slot);
+  std::string slots(protocol::SLOTS / 8, 0);
+  slots[probe.slot / 8] = static_cast<char>(1 << (probe.slot & 7));
+  b.worker->drop(slots);
+  CHECK(b.worker->digest(probe.slot).items == 500);
+  b.memory->install(rows::epochOf(protocol::SLOTS, 2, 1, "2").installation());
+  b.worker->drop(slots);
   CHECK(b.worker->digest(probe.slot).items == 0);
   CHECK(b.memory->stats().items == 0);
 }

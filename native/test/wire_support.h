@@ -15,6 +15,7 @@
 #include "../wire/bytes.h"
 #include "../wire/session.h"
 #include "support/check.h"
+#include "support/rows.h"
 
 namespace wire {
 
@@ -44,8 +45,10 @@ inline std::string encode(const Frame& frame) {
          frame.value;
 }
 
-inline std::string hello(uint32_t id = 1) {
-  return encode({0x20, id, std::string("HNGE\x01\x01\0\0\0\0\0\0", 12), "test"});
+inline std::string hello(uint8_t role = 0, uint32_t id = 1) {
+  std::string extras("HNGE\x01\x01\0\0\0\0\0\0", 12);
+  extras[6] = static_cast<char>(role);
+  return encode({0x20, id, extras, "test"});
 }
 
 struct Response {
@@ -130,49 +133,68 @@ inline uint32_t number(const Vector& vector, const char* field) {
 
 constexpr uint32_t VALUE_BYTES_MAX = 64 * 1024;
 
-inline uint64_t clockNs = 0;
-inline uint64_t readClock() { return clockNs; }
-
-// Leads every slot. Its session's clock stands still unless a test moves it.
+// One worker of a node. Its clocks stand still unless a test moves them. The slots are led by the first node of `row`.
 class Node {
  public:
-  Node() {
-    clockNs = 1'000'000'000;
+  explicit Node(uint16_t number = 1, const std::string& row = "1") : number_(number) {
     henge::MemoryOptions options;
     options.bytes = 16 * 1024 * 1024;
     options.valueBytesMax = VALUE_BYTES_MAX;
-    options.nodeName = "a";
-    options.nodeNumber = 1;
+    options.nodeName = std::string(1, static_cast<char>('a' + number - 1));
+    options.nodeNumber = number;
+    options.replicated = row.size() > 1;
+    options.hashSeed = 7;
+    options.manualClock = true;
     henge::Failure failure;
     memory_ = henge::Memory::create(options, &failure);
     CHECK(memory_ != nullptr);
-    const std::vector<uint8_t> states(henge::protocol::SLOTS, 1);
-    memory_->install(1, states.data());
+    memory_->setClock(START_MS);
     worker_ = henge::Worker::open(*memory_, &failure);
     CHECK(worker_ != nullptr);
-    session_ = std::make_unique<henge::Session>(*worker_, VALUE_BYTES_MAX, readClock);
+    install(1, row);
+    const henge::View* view = &memory_->view();
+    const auto clock = [view] { return henge::nowMs(*view) * 1'000'000; };
+    session_ = std::make_unique<henge::Session>(*worker_, VALUE_BYTES_MAX, clock);
     output_.resize(session_->outputBytesMin());
   }
 
+  uint16_t number() const { return number_; }
   henge::Session& session() { return *session_; }
   henge::Worker& worker() { return *worker_; }
+  // Every node of the row is a member: "1 2 3".
+  void install(uint32_t epoch, const std::string& row, bool isFounding = true) {
+    const auto rf = static_cast<uint32_t>(row.size() + 1) / 2;
+    CHECK(worker_->install(rows::epochOf(henge::protocol::SLOTS, epoch, rf, row, isFounding).installation()));
+  }
+  void pass(uint64_t ms) { memory_->setClock(henge::nowMs(memory_->view()) + ms); }
 
   // A connection that was greeted.
-  int32_t open(uint8_t role = henge::protocol::Role::CLIENT) {
+  int32_t open() {
     const int32_t connection = session_->connect();
     CHECK(connection >= 0);
-    CHECK(execute(connection, hello()).empty());
+    CHECK(execute(connection, hello(henge::protocol::Role::CLIENT)).empty());
     CHECK(session_->takeControl().size() == 1);
-    session_->greet(connection, role);
+    session_->greet(connection, henge::protocol::Role::CLIENT);
+    return connection;
+  }
+  // The same for another node, which proved that it knows the secret.
+  int32_t openPeer(uint16_t node) {
+    const int32_t connection = session_->connect();
+    CHECK(execute(connection, hello(henge::protocol::Role::PEER)).empty());
+    CHECK(execute(connection, encode({0x24, 2, "", "", "proof"})).empty());
+    CHECK(session_->takeControl().size() == 2);
+    session_->greet(connection, henge::protocol::Role::PEER, node);
     return connection;
   }
 
   // Executes once. The input is given away for the time of the call, so that a view kept too long is found.
-  std::string execute(int32_t connection, std::string_view input, uint32_t* flags = nullptr) {
+  std::string execute(int32_t connection, std::string_view input, uint32_t* flags = nullptr,
+                      uint32_t* epochAhead = nullptr) {
     const std::vector<char> chunk(input.begin(), input.end());
     const henge::Outcome outcome =
         session_->execute(connection, {chunk.data(), chunk.size()}, {output_.data(), output_.size()});
     if (flags != nullptr) *flags = outcome.flags;
+    if (epochAhead != nullptr) *epochAhead = outcome.epochAhead;
     return std::string(output_.data(), outcome.bytes);
   }
 
@@ -185,7 +207,18 @@ class Node {
     return all;
   }
 
+  // What some connection is owed; -1 when none is.
+  int32_t next(std::string* bytes) {
+    size_t count = 0;
+    const int32_t connection = session_->nextOutput({output_.data(), output_.size()}, &count);
+    bytes->assign(output_.data(), count);
+    return connection;
+  }
+
  private:
+  static constexpr uint64_t START_MS = 1'700'000'000'000;
+
+  const uint16_t number_;
   std::unique_ptr<henge::Memory> memory_;
   std::unique_ptr<henge::Worker> worker_;
   std::unique_ptr<henge::Session> session_;

@@ -1,8 +1,6 @@
-// What the wire promises: the golden bytes, one life of a connection, answers in order, and bounds on all that waits.
+// What the wire promises: one life of a connection, answers in order, and bounds on all that waits.
 #include "wire_support.h"
 
-using henge::Answer;
-using henge::Operation;
 using henge::OutputFlag::CLOSE;
 using henge::OutputFlag::CONTROL;
 using henge::OutputFlag::MORE;
@@ -29,136 +27,7 @@ bool is(const Response& response, Status status, uint32_t id) {
 
 std::string scanFrame(uint32_t id) { return encode({SCAN, id, bytesOf(uint64_t{0}) + bytesOf(uint16_t{10})}); }
 
-// The bytes the encoder makes for the golden answer of that name; empty for those that JavaScript writes.
-std::string encodeGolden(const std::string& name) {
-  char out[256];
-  Operation get;
-  get.opcode = Opcode::GET;
-  Operation getWithMeta = get;
-  getWithMeta.flags = WANT_META;
-  Answer lagos;
-  lagos.encoding = henge::protocol::Encoding::UTF8;
-  lagos.valueBytes = 5;
-  lagos.version = {7, uint64_t{1'700'000'000'000} << 16 | 1, 2};
-  lagos.ttlMs = 59'000;
-  const auto answer = [&out](uint32_t id, const Operation& operation, const Answer& given) {
-    memcpy(henge::valuePlace(out, operation), "Lagos", 5);
-    return std::string(out, henge::encodeAnswer(out, id, operation, given));
-  };
-  const auto with = [&lagos](Status status) {
-    Answer changed = lagos;
-    changed.status = status;
-    return changed;
-  };
-  const auto numbered = [&answer](uint32_t id, Opcode opcode, int64_t number, uint8_t encoding) {
-    Operation operation;
-    operation.opcode = opcode;
-    Answer given;
-    given.number = number;
-    given.encoding = encoding;
-    return answer(id, operation, given);
-  };
-  if (name == "noop-answer") return std::string(out, henge::encodeStatus(out, 2, Status::OK));
-  if (name == "get-answer") return answer(3, get, lagos);
-  if (name == "get-answer-with-meta") return answer(4, getWithMeta, lagos);
-  if (name == "get-answer-hot") {
-    lagos.hints = henge::protocol::Hint::HOT_KEY;
-    return answer(3, get, lagos);
-  }
-  if (name == "not-found") return answer(3, getWithMeta, with(Status::NOT_FOUND));
-  if (name == "exists" || name == "version-mismatch" || name == "set-answer") {
-    Operation set;
-    set.opcode = Opcode::SET;
-    if (name == "exists") return answer(10, set, with(Status::EXISTS));
-    if (name == "set-answer") return answer(8, set, lagos);
-    set.flags = WANT_META;
-    return answer(11, set, with(Status::VERSION_MISMATCH));
-  }
-  if (name == "increment-answer") return numbered(15, Opcode::INCREMENT, 105, henge::protocol::Encoding::INTEGER);
-  if (name == "append-answer") return numbered(17, Opcode::APPEND, 9, henge::protocol::Encoding::BYTES);
-  if (name == "scan-answer") {
-    const std::string keys = bytesOf(uint16_t{6}) + "city:3" + bytesOf(uint16_t{6}) + "city:4";
-    memcpy(henge::keysPlace(out), keys.data(), keys.size());
-    return std::string(out, henge::encodeScan(out, 18, 4096, keys.size()));
-  }
-  if (name == "clear-answer") return std::string(out, henge::encodeClear(out, 19, {4096, 77, 2}));
-  if (name == "moved") {
-    Answer moved = with(Status::MOVED);
-    moved.epoch = 8;
-    return answer(3, getWithMeta, moved);
-  }
-  if (name == "expired") return std::string(out, henge::encodeStatus(out, 3, Status::EXPIRED));
-  if (name == "refused") {
-    const char* sentence = "IF_ABSENT and IF_VERSION exclude each other";
-    return std::string(out, henge::encodeSentence(out, 8, Status::REFUSED, sentence));
-  }
-  return "";
-}
-
 }  // namespace
-
-TEST("every golden request is read as it was meant") {
-  for (const wire::Vector& vector : wire::vectors("requests")) {
-    const std::string bytes = wire::unhex(vector.at("hex"));
-    const bool isHello = wire::number(vector, "opcode") == static_cast<uint32_t>(Opcode::HELLO);
-    const henge::Gate gate{!isHello, false, henge::frameBytesMax(wire::VALUE_BYTES_MAX)};
-    henge::Request request;
-    henge::Operation operation;
-    henge::Sentence sentence;
-    CHECK(henge::parse(bytes, gate, &request, &operation, &sentence));
-    CHECK(request.kind != henge::Request::Kind::BROKEN && request.kind != henge::Request::Kind::REFUSED);
-    CHECK(request.frameBytes == bytes.size());
-    CHECK(request.id == wire::number(vector, "id"));
-    CHECK(request.deadlineMs == wire::number(vector, "deadlineMs"));
-    CHECK(static_cast<uint32_t>(operation.opcode) == wire::number(vector, "opcode"));
-    CHECK(operation.flags == wire::number(vector, "flags"));
-    CHECK(operation.encoding == wire::number(vector, "encoding"));
-    CHECK(wire::hex(request.extras) == vector.at("extras"));
-    CHECK(wire::hex(operation.key) == vector.at("key"));
-    CHECK(wire::hex(operation.value) == vector.at("value"));
-  }
-}
-
-TEST("a conditional write's extras are its time to live and its version") {
-  for (const wire::Vector& vector : wire::vectors("requests")) {
-    if (vector.at("name") != "set-if-version") continue;
-    henge::Request request;
-    henge::Operation operation;
-    henge::Sentence sentence;
-    CHECK(henge::parse(wire::unhex(vector.at("hex")), {true, false, 1024}, &request, &operation, &sentence));
-    CHECK(operation.ttlMs == 0);
-    CHECK((operation.ifVersion == henge::Version{7, uint64_t{1'700'000'000'000} << 16 | 1, 2}));
-    return;
-  }
-  CHECK(!"there is a vector called set-if-version");
-}
-
-TEST("every golden answer is what the encoder writes") {
-  for (const wire::Vector& vector : wire::vectors("responses")) {
-    if (vector.at("name") == "hello-answer") continue;
-    CHECK(wire::hex(encodeGolden(vector.at("name"))) == vector.at("hex"));
-  }
-}
-
-TEST("every malformed frame gets its status, whole or byte by byte, and closes if it must") {
-  for (const wire::Vector& vector : wire::vectors("malformed")) {
-    const std::string bytes = wire::unhex(vector.at("hex"));
-    for (const size_t step : {bytes.size(), size_t{1}}) {
-      Node node;
-      const int32_t connection = node.open();
-      std::string output;
-      uint32_t flags = 0;
-      for (size_t at = 0; at < bytes.size() && (flags & CLOSE) == 0; at += step) {
-        output += node.execute(connection, std::string_view(bytes).substr(at, step), &flags);
-      }
-      const std::vector<Response> answers = wire::responses(output);
-      CHECK(answers.size() == 1);
-      CHECK(is(answers[0], static_cast<Status>(wire::number(vector, "status")), wire::number(vector, "id")));
-      CHECK(!answers[0].value.empty());
-      CHECK((flags == CLOSE) == (vector.at("closes") == "true"));
-    }
-  }
-}
 
 TEST("a length beyond the limit is refused with its first four bytes") {
   Node node;
@@ -188,7 +57,7 @@ TEST("frames behind a hello wait for the greeting, and are then answered in orde
   Node node;
   const int32_t connection = node.session().connect();
   uint32_t flags = 0;
-  const std::string input = wire::hello(1) + encode({SET, 2, NO_TTL, "k", "v"}) + encode({GET, 3, "", "k"});
+  const std::string input = wire::hello() + encode({SET, 2, NO_TTL, "k", "v"}) + encode({GET, 3, "", "k"});
   CHECK(node.execute(connection, input, &flags).empty());
   CHECK(flags == CONTROL);
   CHECK(node.execute(connection, encode({NOOP, 4})).empty());
@@ -276,7 +145,7 @@ TEST("a request that was held back beyond its deadline is not run") {
   const std::string held = encode({SET, 2, NO_TTL, "late", "v", 0, 50}) +
                            encode({SET, 3, NO_TTL, "patient", "v", 0, 500}) + encode({SET, 4, NO_TTL, "free", "v"});
   node.execute(connection, wire::hello() + held);
-  wire::clockNs += 100'000'000;
+  node.pass(100);
   node.session().greet(connection, henge::protocol::Role::CLIENT);
   const std::vector<Response> answers = wire::responses(
       node.execute(connection, encode({GET, 5, "", "late", "", 0, 50}) + encode({GET, 6, "", "patient", "", 0, 50})));
@@ -326,12 +195,42 @@ TEST("a chunk runs only so many walks, and goes on with the next") {
 
 TEST("peers may use opcodes that clients may not") {
   Node node;
-  const std::string frame = encode({0x40, 9});
+  const std::string frame = encode({0x47, 9});
   uint32_t flags = 0;
   CHECK(is(wire::responses(node.execute(node.open(), frame, &flags)).at(0), Status::REFUSED, 9));
   CHECK(flags == 0);
-  const int32_t peer = node.open(henge::protocol::Role::PEER);
-  CHECK(is(wire::responses(node.execute(peer, frame, &flags)).at(0), Status::PROTOCOL_ERROR, 9));
+  CHECK(node.execute(node.openPeer(2), frame, &flags).empty());
+  CHECK(flags == CONTROL);
+  CHECK(node.session().takeControl().at(0).node == 2);
+}
+
+TEST("a node proves that it knows the secret between its hello and its greeting, once") {
+  Node node;
+  const int32_t connection = node.session().connect();
+  const std::string proof = encode({0x24, 2, "", "", "proof"});
+  uint32_t flags = 0;
+  CHECK(node.execute(connection, wire::hello(henge::protocol::Role::PEER) + proof, &flags).empty());
+  CHECK(flags == CONTROL);
+  const std::vector<henge::ControlFrame> frames = node.session().takeControl();
+  CHECK(frames.size() == 2);
+  CHECK(frames[1].opcode == Opcode::AUTHENTICATE && frames[1].value == "proof" && frames[1].node == 0);
+  CHECK(node.execute(connection, encode({NOOP, 3}), &flags).empty());
+  CHECK(flags == 0);
+  node.session().greet(connection, henge::protocol::Role::PEER, 2);
+  CHECK(is(wire::responses(node.execute(connection, {})).at(0), Status::OK, 3));
+  CHECK(is(wire::responses(node.execute(connection, proof, &flags)).at(0), Status::PROTOCOL_ERROR, 2));
+  CHECK(flags == CLOSE);
+}
+
+TEST("a node that sends something else than its proof is broken off, and so is a client that sends one") {
+  Node node;
+  uint32_t flags = 0;
+  const int32_t peer = node.session().connect();
+  node.execute(peer, wire::hello(henge::protocol::Role::PEER) + encode({0x43, 2, std::string(24, 0)}), &flags);
+  CHECK(flags == (CLOSE | CONTROL));
+  node.session().takeControl();
+  CHECK(is(wire::responses(node.execute(node.open(), encode({0x24, 2, "", "", "proof"}), &flags)).at(0),
+           Status::PROTOCOL_ERROR, 2));
   CHECK(flags == CLOSE);
 }
 

@@ -31,13 +31,7 @@ size_t finish(char* out, const Head& head, size_t extrasBytes, const char* end) 
   return bytes;
 }
 
-char* storeMeta(char* at, const Answer& answer) {
-  at = store(at, answer.version.time);
-  at = store(at, answer.version.epoch);
-  at = store(at, answer.version.node);
-  at = store(at, uint16_t{0});
-  return store(at, answer.ttlMs);
-}
+char* storeMeta(char* at, const Answer& answer) { return store(storeVersion(at, answer.version), answer.ttlMs); }
 
 // An item was there, or is now: only then is there something for Meta to describe.
 bool hasMeta(const Operation& operation, Status status) {
@@ -87,6 +81,26 @@ size_t encodeSentence(char* out, uint32_t id, Status status, std::string_view se
   char* const value = out + protocol::RESPONSE_HEADER_BYTES;
   memcpy(value, sentence.data(), sentence.size());
   return finish(out, {id, status, 0, protocol::Encoding::UTF8}, 0, value + sentence.size());
+}
+
+size_t encodeStale(char* out, uint32_t id, uint32_t epoch) {
+  char* const extras = out + protocol::RESPONSE_HEADER_BYTES;
+  return finish(out, {id, Status::STALE}, sizeof epoch, store(extras, epoch));
+}
+
+size_t encodeNewer(char* out, uint32_t id, std::string_view record) {
+  char* const value = out + protocol::RESPONSE_HEADER_BYTES;
+  memcpy(value, record.data(), record.size());
+  return finish(out, {id, Status::EXISTS}, 0, value + record.size());
+}
+
+size_t encodeTally(char* out, uint32_t id, const Tally& tally) {
+  char* const value = out + protocol::RESPONSE_HEADER_BYTES;
+  char* end = store(value, tally.applied);
+  end = store(end, tally.superseded);
+  end = store(end, tally.refused);
+  end = store(end, tally.notStored);
+  return finish(out, {id}, 0, end);
 }
 
 char* keysPlace(char* out) { return out + SCAN_OVERHEAD_BYTES; }

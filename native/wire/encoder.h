@@ -28,6 +28,21 @@ size_t encodeStatus(char* out, uint32_t id, protocol::Status status);
 // An answer that says to a person what was wrong.
 size_t encodeSentence(char* out, uint32_t id, protocol::Status status, std::string_view sentence);
 
+// To a peer: it does not lead the slot in this epoch, which is this node's.
+size_t encodeStale(char* out, uint32_t id, uint32_t epoch);
+
+// To a QUERY: this node has a newer item, whose record it is.
+size_t encodeNewer(char* out, uint32_t id, std::string_view record);
+
+// What became of the records of an ITEMS.
+struct Tally {
+  uint32_t applied = 0;
+  uint32_t superseded = 0;
+  uint32_t refused = 0;
+  uint32_t notStored = 0;
+};
+size_t encodeTally(char* out, uint32_t id, const Tally& tally);
+
 // A step of SCAN; `keysBytes` bytes of keys stand at keysPlace(out).
 char* keysPlace(char* out);
 size_t encodeScan(char* out, uint32_t id, uint64_t next, size_t keysBytes);

@@ -29,8 +29,10 @@ struct Shape {
   uint8_t flags = 0;        // those heeded; the rest are taken for 0
 };
 
-constexpr std::array<Shape, PEER_OPCODES> makeShapes() {
-  std::array<Shape, PEER_OPCODES> shapes{};
+constexpr size_t OPCODES = 0x49;  // the highest in use, and one
+
+constexpr std::array<Shape, OPCODES> makeShapes() {
+  std::array<Shape, OPCODES> shapes{};
   const auto set = [&shapes](Opcode opcode, Shape shape) {
     shape.isKnown = true;
     shapes[static_cast<size_t>(opcode)] = shape;
@@ -52,10 +54,19 @@ constexpr std::array<Shape, PEER_OPCODES> makeShapes() {
   set(Opcode::TOPOLOGY,  {true, Kind::CONTROL,    0, Part::NEVER,  Part::NEVER, 0});
   set(Opcode::SUBSCRIBE, {true, Kind::CONTROL,    0, Part::NEVER,  Part::NEVER, 0});
   set(Opcode::STATS,     {true, Kind::CONTROL,    0, Part::NEVER,  Part::NEVER, 0});
+  set(Opcode::AUTHENTICATE, {true, Kind::CONTROL, 0, Part::NEVER,  Part::MAYBE, 0});
+  set(Opcode::REPLICATE, {true, Kind::REPLICATE, protocol::REPLICATE_BYTES, Part::MAYBE, Part::MAYBE, 0});
+  set(Opcode::ITEMS,     {true, Kind::ITEMS,      4, Part::NEVER,  Part::MAYBE, 0});
+  set(Opcode::QUERY,     {true, Kind::QUERY,     24, Part::ALWAYS, Part::NEVER, 0});
+  set(Opcode::HEARTBEAT, {true, Kind::CONTROL,   24, Part::MAYBE,  Part::NEVER, 0});
+  set(Opcode::SYNCED,    {true, Kind::CONTROL,    4, Part::NEVER,  Part::MAYBE, 0});
+  set(Opcode::PULL,      {true, Kind::CONTROL,   16, Part::NEVER,  Part::MAYBE, 0});
+  set(Opcode::PROBE,     {true, Kind::CONTROL,    0, Part::NEVER,  Part::NEVER, 0});
+  set(Opcode::DIGESTS,   {true, Kind::CONTROL,    4, Part::NEVER,  Part::MAYBE, 0});
   return shapes;
 }
 
-constexpr std::array<Shape, PEER_OPCODES> SHAPES = makeShapes();
+constexpr std::array<Shape, OPCODES> SHAPES = makeShapes();
 
 // The header as it came.
 struct Header {
@@ -88,6 +99,27 @@ bool isLengthPossible(uint32_t length, const Gate& gate) {
   return length >= protocol::REQUEST_HEADER_BYTES - LENGTH_BYTES && length <= gate.frameBytesMax - LENGTH_BYTES;
 }
 
+// The sentence for an opcode that is out of turn.
+bool isInTurn(uint8_t opcode, const Gate& gate, Sentence* sentence) {
+  const bool isHello = opcode == static_cast<uint8_t>(Opcode::HELLO);
+  const bool isProof = opcode == static_cast<uint8_t>(Opcode::AUTHENTICATE);
+  switch (gate.expects) {
+    case Gate::Expects::HELLO:
+      if (isHello) return true;
+      say(sentence, "A connection begins with HELLO, not with opcode 0x%02x", opcode);
+      return false;
+    case Gate::Expects::PROOF:
+      if (isProof) return true;
+      say(sentence, "A node's HELLO is followed by AUTHENTICATE, not by opcode 0x%02x", opcode);
+      return false;
+    case Gate::Expects::REQUESTS:
+      break;
+  }
+  if (!isHello && !isProof) return true;
+  say(sentence, isHello ? "HELLO was said already" : "AUTHENTICATE belongs behind a node's HELLO");
+  return false;
+}
+
 // The shape of a header's opcode; nullptr, with *kind and a sentence, when the connection may not send it.
 const Shape* admit(const Header& header, const Gate& gate, Kind* kind, Sentence* sentence) {
   *kind = Kind::BROKEN;
@@ -95,18 +127,13 @@ const Shape* admit(const Header& header, const Gate& gate, Kind* kind, Sentence*
     say(sentence, "Request id 0 belongs to the server; count from 1");
     return nullptr;
   }
-  const bool isHello = header.opcode == static_cast<uint8_t>(Opcode::HELLO);
-  if (isHello == gate.isGreeted) {
-    say(sentence, isHello ? "HELLO was said already" : "A connection begins with HELLO, not with opcode 0x%02x",
-        header.opcode);
-    return nullptr;
-  }
+  if (!isInTurn(header.opcode, gate, sentence)) return nullptr;
   if (header.opcode >= PEER_OPCODES && !gate.isPeer) {
     *kind = Kind::REFUSED;
     say(sentence, "Opcode 0x%02x is for the nodes of the cluster only", header.opcode);
     return nullptr;
   }
-  if (header.opcode >= PEER_OPCODES || !SHAPES[header.opcode].isKnown) {
+  if (header.opcode >= OPCODES || !SHAPES[header.opcode].isKnown) {
     say(sentence, "Opcode 0x%02x is not in version %u of the protocol", header.opcode, protocol::PROTOCOL_VERSION);
     return nullptr;
   }
@@ -115,7 +142,9 @@ const Shape* admit(const Header& header, const Gate& gate, Kind* kind, Sentence*
 
 // True if the header's lengths are those of its opcode.
 bool fits(const Header& header, const Shape& shape, Sentence* sentence) {
-  const bool hasVersion = (header.flags & shape.flags & Flag::IF_VERSION) != 0;
+  bool hasVersion = (header.flags & shape.flags & Flag::IF_VERSION) != 0;
+  // Of a REPLICATE its kind decides, which stands in the extras: readReplicate() looks.
+  if (shape.kind == Kind::REPLICATE) hasVersion = header.extrasBytes > shape.extrasBytes;
   const size_t extrasBytes = shape.extrasBytes + (hasVersion ? protocol::VERSION_BYTES : 0);
   if (header.extrasBytes != extrasBytes) {
     say(sentence, "Opcode 0x%02x with flags 0x%02x has %zu bytes of extras, not %u", header.opcode, header.flags,
@@ -152,14 +181,6 @@ bool fitsHello(const Header& header, Sentence* sentence) {
   return false;
 }
 
-Version loadVersion(const char* at) {
-  Version version;
-  version.time = load<uint64_t>(at);
-  version.epoch = load<uint32_t>(at + 8);
-  version.node = load<uint16_t>(at + 12);
-  return version;
-}
-
 // Fills in what an operation's extras say. False, with a sentence: they ask for what cannot be.
 bool readExtras(const char* extras, Operation* operation, Sentence* sentence) {
   switch (operation->opcode) {
@@ -183,8 +204,9 @@ bool readExtras(const char* extras, Operation* operation, Sentence* sentence) {
       return false;
     }
   }
-  if ((operation->flags & Flag::LEVEL_MASK) == Flag::LEVEL_MASK) {
-    say(sentence, "Level 3 is not in use");
+  const bool isDegraded = (operation->flags & Flag::LEVEL_MASK) == Flag::LEVEL_MASK;
+  if (isDegraded && operation->opcode != Opcode::GET) {
+    say(sentence, "Level 3 is for GET only");
     return false;
   }
   if (operation->ttlMs > protocol::Limit::TTL_MS_MAX) {
@@ -204,6 +226,32 @@ bool readWalk(const char* extras, Request* request, Sentence* sentence) {
   request->keysWanted = load<uint16_t>(extras + 8);
   if (request->keysWanted >= 1 && request->keysWanted <= protocol::Limit::SCAN_KEYS_MAX) return true;
   say(sentence, "A step of SCAN is for 1 to %u keys, not %u", protocol::Limit::SCAN_KEYS_MAX, request->keysWanted);
+  return false;
+}
+
+// True if what a REPLICATE carries is what its kind has.
+bool readReplicate(std::string_view extras, const Operation& operation, Sentence* sentence) {
+  const auto slot = load<uint16_t>(extras.data() + 4);
+  const auto kind = load<uint8_t>(extras.data() + 6);
+  const bool hasBase = extras.size() > protocol::REPLICATE_BYTES;
+  if (slot >= protocol::SLOTS || kind > protocol::ItemKind::EXPIRY) {
+    say(sentence, "A REPLICATE is of kind 0 to 2 and slot 0 to 16383, not %u and %u", kind, slot);
+    return false;
+  }
+  const bool isItem = kind == protocol::ItemKind::ITEM;
+  const bool isTombstone = kind == protocol::ItemKind::TOMBSTONE;
+  if (operation.key.empty() == isTombstone && (isItem || operation.value.empty()) &&
+      hasBase == (kind == protocol::ItemKind::EXPIRY)) {
+    return true;
+  }
+  say(sentence, "A REPLICATE of kind %u has another key, value or base version", kind);
+  return false;
+}
+
+bool readQuery(std::string_view extras, Sentence* sentence) {
+  const auto slot = load<uint16_t>(extras.data() + 4);
+  if (slot < protocol::SLOTS) return true;
+  say(sentence, "A slot is 0 to 16383, not %u", slot);
   return false;
 }
 
@@ -231,7 +279,7 @@ bool parse(std::string_view bytes, const Gate& gate, Request* request, Operation
   const Shape* shape = admit(header, gate, &request->kind, sentence);
   if (shape == nullptr && request->kind == Kind::BROKEN) return breakOff(bytes, request);
   if (shape != nullptr && !fits(header, *shape, sentence)) return breakOff(bytes, request);
-  if (!gate.isGreeted && !fitsHello(header, sentence)) return breakOff(bytes, request);
+  if (gate.expects != Gate::Expects::REQUESTS && !fitsHello(header, sentence)) return breakOff(bytes, request);
 
   if (bytes.size() < header.frameBytes()) return false;
   request->frameBytes = header.frameBytes();
@@ -248,15 +296,46 @@ bool parse(std::string_view bytes, const Gate& gate, Request* request, Operation
   operation->key = {extras + header.extrasBytes, header.keyBytes};
   operation->value = bytes.substr(header.partsBytes(), header.frameBytes() - header.partsBytes());
 
-  bool isPossible = true;
-  if (shape->kind == Kind::OPERATION) isPossible = readExtras(extras, operation, sentence);
-  if (shape->kind == Kind::SCAN || shape->kind == Kind::CLEAR) isPossible = readWalk(extras, request, sentence);
-  if (!isPossible) request->kind = Kind::REFUSED;
+  switch (shape->kind) {
+    case Kind::OPERATION:
+      if (!readExtras(extras, operation, sentence)) request->kind = Kind::REFUSED;
+      break;
+    case Kind::SCAN:
+    case Kind::CLEAR:
+      if (!readWalk(extras, request, sentence)) request->kind = Kind::REFUSED;
+      break;
+    // A node makes no such mistakes: this is another protocol, or another version.
+    case Kind::REPLICATE:
+      if (!readReplicate(request->extras, *operation, sentence)) return breakOff(bytes, request);
+      break;
+    case Kind::QUERY:
+      if (!readQuery(request->extras, sentence)) return breakOff(bytes, request);
+      break;
+    default:
+      break;
+  }
+  return true;
+}
+
+bool parseReply(std::string_view bytes, size_t frameBytesMax, Reply* reply) {
+  reply->frameBytes = 0;
+  if (bytes.size() < LENGTH_BYTES) return true;
+  const size_t frameBytes = LENGTH_BYTES + size_t{load<uint32_t>(bytes.data())};
+  if (frameBytes < protocol::RESPONSE_HEADER_BYTES || frameBytes > frameBytesMax) return false;
+  if (bytes.size() < frameBytes) return true;
+  const size_t extrasBytes = load<uint8_t>(bytes.data() + 7);
+  if (protocol::RESPONSE_HEADER_BYTES + extrasBytes > frameBytes) return false;
+  reply->status = load<uint8_t>(bytes.data() + 4);
+  reply->id = load<uint32_t>(bytes.data() + 8);
+  reply->extras = bytes.substr(protocol::RESPONSE_HEADER_BYTES, extrasBytes);
+  reply->value = bytes.substr(0, frameBytes).substr(protocol::RESPONSE_HEADER_BYTES + extrasBytes);
+  reply->frameBytes = frameBytes;
   return true;
 }
 
 size_t missingBytes(std::string_view bytes) {
-  if (bytes.size() < protocol::REQUEST_HEADER_BYTES) return protocol::REQUEST_HEADER_BYTES - bytes.size();
+  constexpr size_t LEAST_BYTES = protocol::RESPONSE_HEADER_BYTES;
+  if (bytes.size() < LEAST_BYTES) return LEAST_BYTES - bytes.size();
   return LENGTH_BYTES + load<uint32_t>(bytes.data()) - bytes.size();
 }
 

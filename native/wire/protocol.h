@@ -7,9 +7,11 @@ namespace henge::protocol {
 
 constexpr uint32_t HELLO_ANSWER_BYTES = 16;
 constexpr uint32_t HELLO_BYTES = 12;
+constexpr uint32_t ITEM_RECORD_BYTES = 44;
 constexpr uint32_t META_BYTES = 24;
 constexpr uint32_t PROTOCOL_MAGIC = 1162301000;
 constexpr uint32_t PROTOCOL_VERSION = 1;
+constexpr uint32_t REPLICATE_BYTES = 40;
 constexpr uint32_t REQUEST_HEADER_BYTES = 16;
 constexpr uint32_t RESPONSE_HEADER_BYTES = 12;
 constexpr uint32_t SLOTS = 16384;
@@ -36,6 +38,14 @@ constexpr uint8_t SERVER_BUSY = 0x04;
 constexpr uint8_t DEGRADED = 0x08;
 }  // namespace Hint
 
+namespace ItemKind {
+constexpr uint8_t ITEM = 0x00;
+constexpr uint8_t TOMBSTONE = 0x01;
+constexpr uint8_t EXPIRY = 0x02;
+constexpr uint8_t FLOOR = 0x03;
+constexpr uint8_t GHOST = 0x04;
+}  // namespace ItemKind
+
 namespace Limit {
 constexpr uint32_t KEY_BYTES_MAX = 65535;
 constexpr uint32_t VALUE_BYTES_DEFAULT = 1048576;
@@ -61,6 +71,15 @@ enum class Opcode : uint8_t {
   TOPOLOGY = 0x21,
   SUBSCRIBE = 0x22,
   STATS = 0x23,
+  AUTHENTICATE = 0x24,
+  REPLICATE = 0x40,
+  ITEMS = 0x41,
+  QUERY = 0x42,
+  HEARTBEAT = 0x43,
+  SYNCED = 0x44,
+  PULL = 0x45,
+  PROBE = 0x47,
+  DIGESTS = 0x48,
 };
 
 namespace RequestFlag {
@@ -93,6 +112,10 @@ enum class Status : uint8_t {
   REFUSED = 0x0b,
   NOT_ENOUGH_REPLICAS = 0x0c,
   PROTOCOL_ERROR = 0x0d,
+  NOT_READY = 0x0e,
+  NOT_IN_SYNC = 0x0f,
+  STALE = 0x10,
+  NEED_FULL = 0x11,
 };
 
 }  // namespace henge::protocol

@@ -1,18 +1,19 @@
 /**
  * What commands show of a cluster: its members, what each tells about itself, and who leads which slots.
  *
- * The slot table is computed here, as every client does, from the members alone; figures come from each node by STATS.
+ * The rows are computed here, as every client does, from the members alone; figures come from each node by STATS.
  */
 import type { Henge, Member, Topology } from '../client/index.js';
-import { buildSlotTable, NO_NODE, primaryOf, SLOTS, slotOf } from '../ring/index.js';
+import { buildRows, leaderOf, NO_NODE, type RowTable, SLOTS, slotOf } from '../ring/index.js';
 
 export interface NodeReport {
   readonly name: string;
   readonly address: string;
   readonly zone: string;
   readonly weight: number;
-  /** What the topology says of the member, or `unreachable` when it did not answer. */
+  /** What the topology says of the member, or `unreachable` when it is said to be in, and did not answer. */
   readonly state: string;
+  readonly isAnswering: boolean;
   readonly slots: number;
   readonly items: number;
   readonly bytes: number;
@@ -25,10 +26,17 @@ export interface NodeReport {
   readonly evictions: number;
   readonly uptimeMs: number;
   readonly workers: number;
+  /** Copies held of others' slots, how many of them may lack something, and slots led that it is still taking over. */
+  readonly copySlots: number;
+  readonly joiningSlots: number;
+  readonly takingOverSlots: number;
+  /** Slots led of which acknowledged writes may be missing. */
+  readonly possibleLossSlots: number;
 }
 
 export interface ClusterReport {
   readonly epoch: number;
+  readonly rf: number;
   /** Sorted by name. */
   readonly nodes: readonly NodeReport[];
 }
@@ -39,7 +47,7 @@ export async function readCluster(cluster: Henge): Promise<ClusterReport> {
   const nodes = topology.members.map(async (member, index) =>
     nodeReport(member, slots[index] ?? 0, await statsOf(cluster, member)),
   );
-  return { epoch: topology.epoch, nodes: await Promise.all(nodes) };
+  return { epoch: topology.epoch, rf: topology.rf, nodes: await Promise.all(nodes) };
 }
 
 type Statistics = Readonly<Record<string, unknown>>;
@@ -63,7 +71,8 @@ function nodeReport(
     address,
     zone,
     weight,
-    state: stats === undefined ? 'unreachable' : state,
+    state: stats === undefined && state === 'in' ? 'unreachable' : state,
+    isAnswering: stats !== undefined,
     slots,
     items: figure('items'),
     bytes: figure('bytes'),
@@ -78,6 +87,10 @@ function nodeReport(
     evictions: figure('evictions'),
     uptimeMs: figure('uptimeMs'),
     workers: figure('workers'),
+    copySlots: figure('copySlots'),
+    joiningSlots: figure('joiningSlots'),
+    takingOverSlots: figure('takingOverSlots'),
+    possibleLossSlots: figure('possibleLossSlots'),
   };
 }
 
@@ -119,17 +132,21 @@ export interface Place {
   readonly slot: number;
   readonly node: string;
   readonly address: string;
-  /** Names of the nodes that hold further copies. */
+  /** Names of the nodes that hold further copies, also of those that are away or not in sync. */
   readonly replicas: readonly string[];
 }
 
 export async function whereIs(cluster: Henge, keys: readonly string[]): Promise<Place[]> {
   const topology = await cluster.topology();
-  const { rf, rows } = buildSlotTable(topology.members, topology.rf);
+  const table = rowsOf(topology);
   return keys.map((key) => {
     const slot = slotOf(Buffer.from(key));
-    const holders = [...rows.subarray(slot * rf, (slot + 1) * rf)].filter((index) => index !== NO_NODE);
-    const [primary, ...replicas] = holders.map((index) => topology.members[index]);
+    const leader = leaderOf(table, slot);
+    const row = [...table.rows.subarray(slot * table.width, (slot + 1) * table.width)];
+    const replicas = row
+      .filter((index) => index !== NO_NODE && index !== leader)
+      .map((index) => topology.members[index]);
+    const primary = topology.members[leader];
     return {
       key,
       slot,
@@ -140,9 +157,14 @@ export async function whereIs(cluster: Henge, keys: readonly string[]): Promise<
   });
 }
 
-function primariesOf({ members, rf }: Topology): Uint16Array {
-  const table = buildSlotTable(members, rf);
-  return Uint16Array.from({ length: SLOTS }, (_, slot) => primaryOf(table, slot));
+function rowsOf({ members, rf }: Topology): RowTable {
+  const namesIn = (state: string) => members.filter((member) => member.state === state).map(({ name }) => name);
+  return buildRows(members, rf, { away: namesIn('away'), returning: namesIn('returning') });
+}
+
+function primariesOf(topology: Topology): Uint16Array {
+  const table = rowsOf(topology);
+  return Uint16Array.from({ length: SLOTS }, (_, slot) => leaderOf(table, slot));
 }
 
 function slotsLed(primaries: Uint16Array, members: number): Uint32Array {

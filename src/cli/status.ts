@@ -12,7 +12,18 @@ import {
 } from './command.js';
 import { type ClusterReport, type NodeReport, readCluster } from './report.js';
 import { withCluster } from './session.js';
-import { bytes, count, duration, nodeColour, type Paint, paintFor, percent, screenOf, table } from './terminal.js';
+import {
+  bytes,
+  type Colour,
+  count,
+  duration,
+  nodeColour,
+  type Paint,
+  paintFor,
+  percent,
+  screenOf,
+  table,
+} from './terminal.js';
 
 interface Options extends ClusterOptions {
   readonly json?: boolean;
@@ -37,7 +48,7 @@ async function status(options: Options): Promise<void> {
   const report = await withCluster(options, readCluster);
   if (options.json) printJson(report);
   else if (!options.quiet) print(draw(report, paintFor(screenOf(process.stdout))).join('\n'));
-  const silent = report.nodes.filter((node) => node.state === 'unreachable').map((node) => node.name);
+  const silent = report.nodes.filter((node) => !node.isAnswering).map((node) => node.name);
   if (silent.length > 0) throw new Failure(`No answer from ${silent.join(', ')}.`);
 }
 
@@ -48,6 +59,7 @@ const COLUMNS = [
   { title: 'weight', align: 'right' },
   { title: 'state' },
   { title: 'slots', align: 'right' },
+  { title: 'copies', align: 'right' },
   { title: 'items', align: 'right' },
   { title: 'bytes', align: 'right' },
   { title: 'memory', align: 'right' },
@@ -56,32 +68,33 @@ const COLUMNS = [
 ] as const;
 
 function draw(report: ClusterReport, paint: Paint): string[] {
-  const { nodes, epoch } = report;
+  const { nodes, epoch, rf } = report;
   const items = nodes.reduce((sum, node) => sum + node.items, 0);
   const held = nodes.reduce((sum, node) => sum + node.bytes, 0);
   const size = `${count(nodes.length)} ${nodes.length === 1 ? 'node' : 'nodes'}`;
   return [
-    `epoch ${epoch}, ${size}, ${count(items)} items, ${bytes(held)}`,
+    `epoch ${epoch}, ${size}, ${rf === 1 ? 'one copy' : `${rf} copies`}, ${count(items)} items, ${bytes(held)}`,
     '',
     ...table(
       COLUMNS,
       nodes.map((node, index) => row(node, index, paint)),
       paint,
     ),
+    ...warnings(report, paint),
   ];
 }
 
 function row(node: NodeReport, index: number, paint: Paint): string[] {
-  const isUp = node.state !== 'unreachable';
   return [
     paint(nodeColour(index), node.name),
     node.address,
     node.zone === '' ? '–' : node.zone,
     String(node.weight),
-    paint(isUp ? 'green' : 'red', node.state),
+    paint(colourOf(node), node.state),
     count(node.slots),
-    ...(isUp
+    ...(node.isAnswering
       ? [
+          copiesOf(node),
           count(node.items),
           bytes(node.bytes),
           `${bytes(node.memoryUsed)} of ${bytes(node.memoryLimit)}`,
@@ -90,4 +103,24 @@ function row(node: NodeReport, index: number, paint: Paint): string[] {
         ]
       : []),
   ];
+}
+
+function colourOf({ state, isAnswering }: NodeReport): Colour {
+  if (!isAnswering) return 'red';
+  return state === 'in' ? 'green' : 'yellow';
+}
+
+/** Copies of others' slots; `120 of 5,461` while only so many of them are known to be complete. */
+function copiesOf({ copySlots, joiningSlots }: NodeReport): string {
+  return joiningSlots === 0 ? count(copySlots) : `${count(copySlots - joiningSlots)} of ${count(copySlots)}`;
+}
+
+/** What an operator should know of, a line each. */
+function warnings({ nodes }: ClusterReport, paint: Paint): string[] {
+  return nodes.flatMap(({ name, takingOverSlots, possibleLossSlots }) => [
+    ...(takingOverSlots > 0 ? [paint('yellow', `${name} is taking over ${count(takingOverSlots)} slots`)] : []),
+    ...(possibleLossSlots > 0
+      ? [paint('red', `${name} may lack acknowledged writes in ${count(possibleLossSlots)} slots`)]
+      : []),
+  ]);
 }

@@ -133,7 +133,7 @@ function draw({ report, rates, hitRatios }: Look, paint: Paint): string[] {
   const rows = report.nodes.map((node, index) => {
     const colour = nodeColour(index);
     const name = paint(colour, node.name);
-    if (node.state === 'unreachable') return [name, paint('red', 'no answer')];
+    if (!node.isAnswering) return [name, paint('red', 'no answer')];
     const filled = node.memoryLimit > 0 ? node.memoryUsed / node.memoryLimit : 0;
     const memoryBar = bar(filled, MEMORY_BAR_COLUMNS, (text) => paint(colour, text));
     return [

@@ -18,7 +18,10 @@
  * - `BUSY`: the node is overloaded, and retries were used up.
  * - `MOVED`: the key's node was still unknown at the deadline.
  * - `OUT_OF_MEMORY`: the node could not secure memory for a write.
- * - `NOT_ENOUGH_REPLICAS`: too few acknowledgements by the deadline.
+ * - `NOT_READY`: until the deadline the key's leader was taking over, fenced, or gone, and no others could answer; a
+ *   write did not run.
+ * - `NOT_ENOUGH_REPLICAS`: too few acknowledgements by the deadline; or (`maybeApplied` false) too few copies could be
+ *   reached for the level asked, and nothing was done.
  * - `REFUSED`: the node understood and will not; the message says why.
  * - `PROTOCOL`: what answers is no Henge node, or speaks another version.
  * - `LOADS_FULL`: getOrSet has `loadsMax` loaders running in this process.
@@ -40,6 +43,7 @@ export type HengeErrorCode =
   | 'BUSY'
   | 'MOVED'
   | 'OUT_OF_MEMORY'
+  | 'NOT_READY'
   | 'NOT_ENOUGH_REPLICAS'
   | 'REFUSED'
   | 'PROTOCOL'
@@ -53,6 +57,7 @@ const RETRYABLE: ReadonlySet<HengeErrorCode> = new Set([
   'BUSY',
   'MOVED',
   'OUT_OF_MEMORY',
+  'NOT_READY',
   'NOT_ENOUGH_REPLICAS',
   'LOADS_FULL',
 ]);

@@ -1,9 +1,13 @@
 /**
  * Requests that wait for another try, by slot. While a slot has one waiting, later requests to it queue behind it, so
- * that one client's writes to a key are never turned round; they leave together when nothing they wait for is left.
+ * that none overtakes it; they leave together, in their order, when nothing they wait for is left. (What was on its way
+ * already is not called back: to a caller who awaited neither, two such writes are concurrent.) Reads pass a queue that
+ * waits for a leader which is not ready: other copies can answer them.
  */
 
+import { Status } from '../protocol/index.js';
 import type { Slot } from '../ring/index.js';
+import { errorOf } from './answer.js';
 import type { Call } from './call.js';
 import { HengeError } from './errors.js';
 
@@ -12,6 +16,8 @@ const HELD_MAX = 65_536;
 
 interface Queue {
   readonly calls: Call[];
+  /** What the newest of its calls was refused with. */
+  status: number;
   /** Pauses and fetches that the queue waits for. */
   reasons: number;
 }
@@ -27,31 +33,31 @@ export class HeldCalls {
     return this.#count;
   }
 
-  has(slot: Slot): boolean {
-    return this.#queues.has(slot);
+  /** Whether a new request to the slot must queue. */
+  blocks(slot: Slot, isOrdinaryRead: boolean): boolean {
+    const queue = this.#queues.get(slot);
+    return queue !== undefined && !(isOrdinaryRead && queue.status === Status.NOT_READY);
   }
 
-  /** Puts the call at the end of its slot's queue, and makes the queue wait for the reason, if there is one. */
-  add(slot: Slot, call: Call, reason?: Promise<unknown>): void {
-    if (this.#count >= HELD_MAX) {
-      call.fail(new HengeError('QUEUE_FULL', `over ${HELD_MAX} requests wait for another try`));
-      return;
-    }
-    const queue = this.#queues.get(slot) ?? { calls: [], reasons: 0 };
-    queue.calls.push(call);
+  /** Puts a call that was refused at the end of its slot's queue, which waits for the reason from now on. */
+  add(slot: Slot, call: Call, status: number, reason: Promise<unknown>): void {
+    const queue = this.#queues.get(slot) ?? { calls: [], status, reasons: 0 };
+    if (!this.#push(queue, call)) return;
     this.#queues.set(slot, queue);
-    this.#count++;
-    if (reason === undefined) return;
+    queue.status = status;
     queue.reasons++;
     void reason.then(() => this.#settle(slot, queue));
   }
 
+  /** Puts a new call behind those that `blocks` told of. */
+  queue(slot: Slot, call: Call): void {
+    const queue = this.#queues.get(slot);
+    if (queue !== undefined) this.#push(queue, call);
+  }
+
   expire(nowMs: number): void {
-    for (const { calls } of this.#queues.values()) {
-      for (const call of calls) {
-        if (call.deadlineAt <= nowMs)
-          call.fail(new HengeError('MOVED', 'no node took the request within the deadline'));
-      }
+    for (const { calls, status } of this.#queues.values()) {
+      for (const call of calls) if (call.deadlineAt <= nowMs) call.fail(errorOf(status, '', call));
     }
   }
 
@@ -59,6 +65,16 @@ export class HeldCalls {
     for (const { calls } of this.#queues.values()) for (const call of calls) call.fail(error);
     this.#queues.clear();
     this.#count = 0;
+  }
+
+  #push(queue: Queue, call: Call): boolean {
+    if (this.#count >= HELD_MAX) {
+      call.fail(new HengeError('QUEUE_FULL', `over ${HELD_MAX} requests wait for another try`));
+      return false;
+    }
+    queue.calls.push(call);
+    this.#count++;
+    return true;
   }
 
   #settle(slot: Slot, queue: Queue): void {

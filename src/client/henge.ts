@@ -19,6 +19,8 @@ export interface HengeEvents {
   up: [address: string];
   /** A node's connection was lost, or could not be made. It is tried again until the client is closed. */
   down: [address: string, error: HengeError];
+  /** So many reads were answered by other copies, since their leaders could not, since this was told last. */
+  degraded: [count: number];
 }
 
 /** close() gives what is in flight at most this long. */
@@ -54,6 +56,7 @@ export class Henge extends Keyspace implements AsyncDisposable {
         topology: (topology) => process.nextTick(() => events.emit('topology', topology)),
         up: (address) => process.nextTick(() => events.emit('up', address)),
         down: (address, error) => process.nextTick(() => events.emit('down', address, error)),
+        degraded: (count) => process.nextTick(() => events.emit('degraded', count)),
       },
       clock,
       Math.random,

@@ -259,7 +259,7 @@ export class Keyspace implements FlightCache {
 
   #nodes(): string[] {
     const members = this.#fleet.topology?.members ?? [];
-    return members.filter((member) => member.address !== '').map((member) => member.name);
+    return members.filter(({ address, state }) => address !== '' && state !== 'away').map((member) => member.name);
   }
 
   #deadline(options: CallOptions | undefined): number {

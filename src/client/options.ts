@@ -75,6 +75,18 @@ export interface ConnectOptions {
   readonly ttl?: Ttl | undefined;
   readonly ack?: AckLevel | undefined;
   readonly read?: ReadLevel | undefined;
+  /** Where this process runs: a `nearest` read asks copies in the zone of that name first. */
+  readonly zone?: string | undefined;
+  /**
+   * A node that owes an answer and has sent nothing for so long is suspect: reads go round it, and what was not sent
+   * yet waits. Milliseconds; default 250.
+   */
+  readonly suspectAfterMs?: number | undefined;
+  /**
+   * Asks a second copy when a read takes longer than most (than 95 % of the node's reads, or another percentile), and
+   * takes the first answer, which then is what `nearest` would give. At most a tenth of the reads. Off by default.
+   */
+  readonly hedge?: boolean | { readonly percentile: number } | undefined;
   /** Compresses values of at least `bytesMin` bytes (default 4,096). Off by default. */
   readonly compression?:
     | CompressionMethod
@@ -97,6 +109,10 @@ export interface ClientSettings {
   readonly ttlMs: number;
   readonly ackFlags: number;
   readonly readFlags: number;
+  readonly zone: string | undefined;
+  readonly suspectAfterMs: number;
+  /** Undefined: no read is hedged. */
+  readonly hedgePercentile: number | undefined;
   readonly compression: Compression | undefined;
   readonly inFlightMax: number;
   readonly unsentBytesMax: number;
@@ -107,6 +123,10 @@ const DEADLINE_MS_DEFAULT = 1_000;
 const CONNECT_DEADLINE_MS_DEFAULT = 5_000;
 /** A day: a longer wait is a mistake in units, and an integer of 31 bits must hold the moment it ends. */
 const DEADLINE_MS_MAX = 86_400_000;
+const SUSPECT_AFTER_MS_DEFAULT = 250;
+/** Less than what a busy machine takes for nothing would make every node suspect. */
+const SUSPECT_AFTER_MS_MIN = 20;
+const HEDGE_PERCENTILE_DEFAULT = 95;
 const COMPRESSION_BYTES_MIN_DEFAULT = 4_096;
 const IN_FLIGHT_MAX = 65_536;
 const UNSENT_BYTES_MAX_DEFAULT = 64 * 1_048_576;
@@ -132,6 +152,9 @@ export function settingsOf(options: ConnectOptions): ClientSettings {
     ttlMs: parseTtl(options.ttl ?? 0),
     ackFlags: ackFlags(options.ack, 0),
     readFlags: readFlags(options.read, 0),
+    zone: options.zone,
+    suspectAfterMs: parseSuspicion(options.suspectAfterMs ?? SUSPECT_AFTER_MS_DEFAULT),
+    hedgePercentile: parseHedge(options.hedge ?? false),
     compression: parseCompression(options.compression),
     inFlightMax: countOf('inFlightMax', options.inFlightMax ?? IN_FLIGHT_MAX, IN_FLIGHT_MAX),
     unsentBytesMax: countOf(
@@ -193,6 +216,19 @@ function parseCompression(compression: ConnectOptions['compression']): Compressi
     throw new HengeError('INVALID_ARGUMENT', `compression must be 'deflate' or 'brotli', not ${String(method)}`);
   }
   return { method, bytesMin: countOf('compression.bytesMin', bytesMin, Number.MAX_SAFE_INTEGER) };
+}
+
+function parseSuspicion(suspectAfterMs: number): number {
+  if (suspectAfterMs >= SUSPECT_AFTER_MS_MIN && suspectAfterMs <= DEADLINE_MS_MAX) return Math.ceil(suspectAfterMs);
+  const message = `suspectAfterMs must be from ${SUSPECT_AFTER_MS_MIN} ms to a day, not ${suspectAfterMs}`;
+  throw new HengeError('INVALID_ARGUMENT', message);
+}
+
+function parseHedge(hedge: boolean | { readonly percentile: number }): number | undefined {
+  if (hedge === false) return undefined;
+  const percentile = hedge === true ? HEDGE_PERCENTILE_DEFAULT : hedge.percentile;
+  if (percentile >= 50 && percentile < 100) return percentile;
+  throw new HengeError('INVALID_ARGUMENT', `hedge.percentile must be at least 50 and below 100, not ${percentile}`);
 }
 
 function countOf(what: string, count: number, max: number): number {

@@ -18,6 +18,7 @@ import { Call, Chunk, type Draft, type Reject, type Resolve } from './call.js';
 import { HengeError, rejectLater } from './errors.js';
 import type { FrameSink } from './frame-reader.js';
 import { roomFor, writeDeadline, writeFrame } from './frame-writer.js';
+import { Vitals } from './health.js';
 
 /** What the pipeline needs of a connection. */
 export interface Transport {
@@ -27,7 +28,7 @@ export interface Transport {
 
 /** What the pipeline reports. */
 export interface PipelineEvents {
-  /** The node answered MOVED (with its epoch) or BUSY: the request did not run. */
+  /** The node answered MOVED (with its epoch), BUSY, NOT_READY or NOT_IN_SYNC: the request did not run. */
   refused(call: Call, status: number, epoch: number): void;
   /** A frame with request id 0. */
   pushed(value: Buffer): void;
@@ -64,8 +65,9 @@ export class Pipeline implements FrameSink {
   valueBytesMax: number;
   /** Set when there will never be a connection again: every new call fails with it. */
   refusal: (() => HengeError) | undefined;
-  /** When bytes last came, on the client's clock. */
-  receivedAt = 0;
+  readonly vitals = new Vitals();
+  /** A node that is away is waited for at least so long: others may take its place. */
+  patienceMs = 0;
 
   #pending: (Call | undefined)[] = [];
   #generations = new Uint16Array(0);
@@ -90,6 +92,7 @@ export class Pipeline implements FrameSink {
   #transport: Transport | undefined;
   #awaySince: number;
   #isWriting = false;
+  #isHeldBack = false;
 
   constructor(
     private readonly limits: PipelineLimits,
@@ -118,7 +121,7 @@ export class Pipeline implements FrameSink {
    */
   append(draft: Draft): Promise<unknown> {
     const isTight = this.#freeCount === 0 || this.#batchBytes >= this.limits.unsentBytesMax;
-    if (isTight || this.#transport === undefined || this.refusal !== undefined) {
+    if (isTight || this.#transport === undefined || this.#isHeldBack || this.refusal !== undefined) {
       const refusal = this.#refusalOf(draft.deadlineMs);
       if (refusal !== undefined) return rejectLater(refusal);
     }
@@ -133,6 +136,7 @@ export class Pipeline implements FrameSink {
     const promise = new Promise<unknown>(capture);
     const call = new Call(draft.answer, draft.opcode, this.#batchAt + draft.deadlineMs, chunk, lastResolve, lastReject);
     this.#commit(call, index, id, bytes);
+    if (draft.tracker !== undefined) draft.tracker.call = call;
     return promise;
   }
 
@@ -181,12 +185,13 @@ export class Pipeline implements FrameSink {
     this.#isFlushScheduled = false;
     if (this.#batchBytes === 0) return;
     const transport = this.#transport;
-    if (transport === undefined || this.#isWriting) {
+    if (transport === undefined || this.#isWriting || this.#isHeldBack) {
       this.#isBatchOld = true;
       return;
     }
     if (this.#isBatchOld) this.#rewrite();
     if (this.#batchBytes === 0) return;
+    if (this.#owed === 0) this.vitals.owingSince = this.clock();
     const parts = this.#parts;
     this.#parts = [];
     const chunk = this.#chunk;
@@ -196,6 +201,17 @@ export class Pipeline implements FrameSink {
     this.#batchSequence = this.#sequence;
     this.#isWriting = true;
     transport.write(parts);
+  }
+
+  get isHeldBack(): boolean {
+    return this.#isHeldBack;
+  }
+
+  /** Whether what is not sent yet stays here for now, though there is a connection: the node is suspect. */
+  holdBack(isHeldBack: boolean): void {
+    const isReleased = this.#isHeldBack && !isHeldBack;
+    this.#isHeldBack = isHeldBack;
+    if (isReleased && !this.#isFlushScheduled) this.flush();
   }
 
   /** The kernel has taken all that was written. */
@@ -208,7 +224,8 @@ export class Pipeline implements FrameSink {
   attach(transport: Transport): void {
     this.#transport = transport;
     this.#isWriting = false;
-    this.receivedAt = this.clock();
+    this.#isHeldBack = false;
+    this.vitals.receivedAt = this.clock();
     this.flush();
   }
 
@@ -237,7 +254,8 @@ export class Pipeline implements FrameSink {
     this.#release(index, call);
     if (call.isSettled) return true;
     const status = bytes[at + STATUS_AT] as number;
-    if (status === Status.MOVED || status === Status.BUSY) {
+    this.vitals.answered(call);
+    if (status !== Status.OK && isRefusal(status)) {
       call.detach();
       const epoch =
         status === Status.MOVED && end - at >= RESPONSE_HEADER_BYTES + 4 ? view.getUint32(at + 12, true) : 0;
@@ -262,14 +280,28 @@ export class Pipeline implements FrameSink {
       const isUnsent = this.#isUnsent(call);
       call.fail(deadlineError(call, isUnsent));
       isBatchThinner ||= isUnsent;
+      if (!isUnsent) this.vitals.timedOut(nowMs);
     }
     if (isBatchThinner) this.#rewrite();
   }
 
   /** True if a caller has waited in vain for `silenceMs` beyond its deadline, and nothing at all has come meanwhile. */
   isSilent(nowMs: number, silenceMs: number): boolean {
-    if (this.#transport === undefined || nowMs - this.receivedAt < silenceMs) return false;
+    if (this.#transport === undefined || nowMs - this.vitals.receivedAt < silenceMs) return false;
     return this.#pending.some((call) => call?.isSettled && nowMs - call.deadlineAt >= silenceMs);
+  }
+
+  /** For how long the node has owed an answer and sent nothing; 0 when it owes none. */
+  quietMs(nowMs: number): number {
+    return this.#transport === undefined || this.#owed === 0 ? 0 : this.vitals.quietMs(nowMs);
+  }
+
+  /** Takes over the sent calls that `isWanted`; what is still answered to them is ignored. */
+  takeOver(isWanted: (call: Call) => boolean): Call[] {
+    const wanted = this.#pending.filter(
+      (call): call is Call => call !== undefined && !call.isSettled && !this.#isUnsent(call) && isWanted(call),
+    );
+    return wanted.map((call) => call.takeOver());
   }
 
   /** Fails every call, sent or not. */
@@ -284,6 +316,11 @@ export class Pipeline implements FrameSink {
     const valueAt = at + RESPONSE_HEADER_BYTES + (bytes[at + 7] as number);
     if (valueAt <= end) this.events.pushed(Buffer.from(bytes.subarray(valueAt, end)));
     return valueAt <= end;
+  }
+
+  /** Calls that were handed to the connection and are not answered. */
+  get #owed(): number {
+    return this.#inFlight - ((this.#sequence - this.#batchSequence) | 0);
   }
 
   #isUnsent(call: Call): boolean {
@@ -360,13 +397,20 @@ export class Pipeline implements FrameSink {
   /** Why a new call cannot be taken, if that is so; makes room for it otherwise. */
   #refusalOf(deadlineMs: number): HengeError | undefined {
     if (this.refusal !== undefined) return this.refusal();
-    // A node that has been away for as long as a caller would wait is not waited for.
-    if (this.#transport === undefined && this.clock() - this.#awaySince >= deadlineMs) {
+    // A node that has been away for as long as a caller would wait is not waited for, unless others may take its place.
+    if (this.#awayMs >= Math.max(deadlineMs, this.patienceMs)) {
       return new HengeError('UNREACHABLE', 'the node cannot be reached; the client goes on trying in the background');
     }
     if (this.#batchBytes >= this.limits.unsentBytesMax) return this.#fullError('bytes unsent');
     if (this.#freeCount === 0 && !this.#grow()) return this.#fullError('requests in flight');
     return undefined;
+  }
+
+  /** How long the node has been gone, or suspect. */
+  get #awayMs(): number {
+    const nowMs = this.clock();
+    if (this.#transport === undefined) return nowMs - this.#awaySince;
+    return this.#isHeldBack ? this.quietMs(nowMs) : 0;
   }
 
   #grow(): boolean {
@@ -386,6 +430,9 @@ export class Pipeline implements FrameSink {
     return new HengeError('QUEUE_FULL', `too many ${what} to one node: wait for answers before sending more`);
   }
 }
+
+const isRefusal = (status: number): boolean =>
+  status === Status.MOVED || status === Status.BUSY || status === Status.NOT_READY || status === Status.NOT_IN_SYNC;
 
 const flushPipeline = (pipeline: Pipeline): void => pipeline.flush();
 

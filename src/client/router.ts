@@ -1,14 +1,26 @@
 /**
- * Where a request goes, and what becomes of one that was refused or lost. Pure: time, randomness and the network are
- * the caller's, so the same rules run in the client and under a simulator.
+ * Where a request goes: a topology with its rows. Pure, so the same rules run in the client and under a simulator.
  *
- * The rules: what provably did not run is sent again while there is time; a read is sent again too; a write that may
- * have run never is. A request's first redirect, and the first repetition of a read whose connection broke, are free:
- * they follow from a change and not from load. Every other repetition is paid from a budget, so that clients of an
- * overloaded cluster add a tenth to its load and not a multiple.
+ *   row of a slot      B        C        D          A            (A is away)
+ *   role               MEMBER   MEMBER   STAND_IN   AWAY
+ *                      leads    is read  begins empty, never read
+ *
+ * Writes and ordinary reads go to the leader; a `nearest` read goes to the leader or another member; a read whose
+ * leader cannot answer goes round it, to as many of the others as it takes to meet every acknowledged quorum
+ * (copy-read.ts).
  */
 
-import { buildSlotTable, NO_NODE, type SlotTable } from '../ring/index.js';
+import {
+  buildRows,
+  buildSlotTable,
+  leaderOf,
+  NO_NODE,
+  RowRole,
+  type RowTable,
+  ranksNeeded,
+  SLOTS,
+  type SlotTable,
+} from '../ring/index.js';
 
 export interface RouteMember {
   readonly name: string;
@@ -16,6 +28,7 @@ export interface RouteMember {
   readonly address: string;
   readonly zone: string;
   readonly weight: number;
+  /** 'away': gone for now. 'returning': back, and not yet in sync. All others are in their rows. */
   readonly state: string;
   /** Path of the node's Unix socket, for clients on its machine. */
   readonly unix?: string;
@@ -29,84 +42,120 @@ export interface Topology {
   readonly members: readonly RouteMember[];
 }
 
-/** A topology with its slot table. */
+/**
+ * Ranks of the slot table behind the number of copies: enough for the stand-ins of two members. An epoch in which
+ * somebody is away or back is made from the table in a few milliseconds; the table takes some fifty, and would be made
+ * when the client's reads and writes wait for the epoch.
+ */
+const SPARE_RANKS = 2;
+
+/** A topology with its rows. Members are counted as in `table.members`. */
 export class Routes {
-  readonly table: SlotTable;
+  readonly table: RowTable;
+  /** What the rows are made from; the same for all epochs of the same members. */
+  readonly #slotTable: SlotTable;
+  /** By slot: the member that leads it, or NO_NODE. Hot path: the one array read between a key and its node. */
+  readonly leaders: Uint16Array;
 
   /** The table of `previous` is kept when the epoch is the same: then only addresses can differ. */
   constructor(
     readonly topology: Topology,
     previous?: Routes,
+    slots: number = SLOTS,
   ) {
-    const isSameEpoch = previous?.topology.epoch === topology.epoch;
-    this.table = isSameEpoch ? previous.table : buildSlotTable(topology.members, topology.rf);
+    if (previous?.topology.epoch === topology.epoch) {
+      this.#slotTable = previous.#slotTable;
+      this.table = previous.table;
+      this.leaders = previous.leaders;
+      return;
+    }
+    const { members, rf } = topology;
+    const overlay = { away: namesIn('away', topology), returning: namesIn('returning', topology) };
+    const ranks = ranksNeeded(members, rf, overlay);
+    const known = previous !== undefined && isSameRing(topology, previous.topology) ? previous.#slotTable : undefined;
+    this.#slotTable =
+      known !== undefined && known.rf >= ranks
+        ? known
+        : buildSlotTable(members, Math.max(ranks, rf + SPARE_RANKS), { slots });
+    this.table = buildRows(members, rf, overlay, slots, this.#slotTable);
+    this.leaders = new Uint16Array(slots);
+    for (let slot = 0; slot < slots; slot++) this.leaders[slot] = leaderOf(this.table, slot);
   }
 
-  /** Index into the table's members of the slot's primary, or NO_NODE. */
-  primaryOf(slot: number): number {
-    return this.table.rows[slot * this.table.rf] ?? NO_NODE;
+  /** Index into the table's members of the slot's leader, or NO_NODE. */
+  leaderOf(slot: number): number {
+    return this.leaders[slot] ?? NO_NODE;
+  }
+
+  /** The members that may be read: the leader, if any, then the others that are in sync or were. */
+  copiesOf(slot: number): number[] {
+    const { rows, roles, width } = this.table;
+    const leader = this.leaderOf(slot);
+    const copies = leader === NO_NODE ? [] : [leader];
+    for (let at = slot * width; at < (slot + 1) * width; at++) {
+      const member = rows[at] as number;
+      if (member !== NO_NODE && member !== leader && roles[at] === RowRole.MEMBER) copies.push(member);
+    }
+    return copies;
+  }
+
+  /**
+   * The copy that costs least, NO_NODE when none may be asked. `costOf` gives undefined for one that may not; among
+   * equals `turn`, a number that goes up by one from call to call, spreads the load.
+   */
+  cheapestCopy(slot: number, costOf: (member: number) => number | undefined, turn: number): number {
+    const copies = this.copiesOf(slot);
+    let best = NO_NODE;
+    let bestCost = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < copies.length; i++) {
+      const member = copies[(i + turn) % copies.length] as number;
+      const cost = costOf(member);
+      if (cost === undefined || cost >= bestCost) continue;
+      best = member;
+      bestCost = cost;
+    }
+    return best;
+  }
+
+  /** By member, whether it leads a slot. */
+  whoLeads(): boolean[] {
+    const leads = this.table.members.map(() => false);
+    for (let slot = 0; slot < this.leaders.length; slot++) {
+      const member = this.leaderOf(slot);
+      if (member !== NO_NODE) leads[member] = true;
+    }
+    return leads;
+  }
+
+  /**
+   * Whom a read asks that its leader did not answer: the other copies, and the leader last, which answers such a read
+   * while it takes over. Those that `isUsable` rejects are left out. Empty when the cluster keeps one copy.
+   */
+  detourOf(slot: number, isUsable: (member: number) => boolean): number[] {
+    if (this.topology.rf === 1) return [];
+    const leader = this.leaderOf(slot);
+    const copies = this.copiesOf(slot).filter((member) => member !== leader && isUsable(member));
+    if (leader !== NO_NODE && isUsable(leader)) copies.push(leader);
+    return copies;
+  }
+
+  /** How many copies a read that goes round its leader needs: one of them has every write acknowledged by a quorum. */
+  get detourCopies(): number {
+    const { rf } = this.topology;
+    const quorum = Math.floor(rf / 2) + 1;
+    return rf - quorum + 1;
   }
 }
 
-/** Retries are a tenth of the requests at most, beyond a small stock for clients that ask little. */
-const RETRY_RATIO = 0.1;
-const RETRY_STOCK_MAX = 100;
-
-/** Tokens that retries are paid with; every request adds a tenth of one. */
-export class RetryBudget {
-  #tokens = RETRY_STOCK_MAX;
-
-  earn(requests: number): void {
-    this.#tokens = Math.min(RETRY_STOCK_MAX, this.#tokens + requests * RETRY_RATIO);
-  }
-
-  spend(): boolean {
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
-    return true;
-  }
+/** Whether slots fall to the same members, whoever of them is here. */
+function isSameRing(one: Topology, other: Topology): boolean {
+  const ringOf = ({ members }: Topology) =>
+    JSON.stringify(members.map(({ name, zone, weight }) => [name, zone, weight]));
+  return ringOf(one) === ringOf(other);
 }
 
-/** What happened to a request that got no usable answer. */
-export interface Mishap {
-  readonly kind: 'moved' | 'busy' | 'lost';
-  readonly isWrite: boolean;
-  /** How often the request was sent again before. */
-  readonly attempts: number;
-  readonly msLeft: number;
-}
-
-export type Verdict = { readonly kind: 'retry'; readonly delayMs: number } | { readonly kind: 'fail' };
-
-const RETRY_DELAY_MS = 5;
-const RETRY_DELAY_MS_MAX = 250;
-
-/** Whether, and when, a request is sent again. */
-export function judge(mishap: Mishap, budget: RetryBudget, random: () => number): Verdict {
-  if (mishap.kind === 'lost' && mishap.isWrite) return { kind: 'fail' };
-  const isFree = mishap.kind !== 'busy' && mishap.attempts === 0;
-  // A lost read waits for the next connection, which has pauses of its own.
-  const delayMs = isFree || mishap.kind === 'lost' ? 0 : retryDelayMs(mishap.attempts, random);
-  if (delayMs >= mishap.msLeft) return { kind: 'fail' };
-  if (!isFree && !budget.spend()) return { kind: 'fail' };
-  return { kind: 'retry', delayMs };
-}
-
-/** Full jitter: anything up to the doubled bound, so that clients that failed together do not return together. */
-function retryDelayMs(attempts: number, random: () => number): number {
-  return Math.ceil(random() * Math.min(RETRY_DELAY_MS_MAX, RETRY_DELAY_MS * 2 ** attempts));
-}
-
-const RECONNECT_MS = 25;
-/** A killed worker is back within a second; its clients should not be what takes longer. */
-const RECONNECT_MS_MAX = 500;
-
-/** Pause before the next attempt to connect: none after a loss, then growing, at least half of it random. */
-export function reconnectDelayMs(attempts: number, random: () => number): number {
-  if (attempts === 0) return 0;
-  const bound = Math.min(RECONNECT_MS_MAX, RECONNECT_MS * 2 ** Math.min(attempts, 16));
-  return Math.ceil(bound / 2 + (random() * bound) / 2);
-}
+const namesIn = (state: string, topology: Topology): string[] =>
+  topology.members.filter((member) => member.state === state).map(({ name }) => name);
 
 /** Reads a topology as nodes send it. @throws TypeError when it is none */
 export function parseTopology(json: string): Topology {

@@ -16,6 +16,10 @@ export const NodeName = z
 /** What holds for the whole cluster; written by the first node. A node whose flags differ refuses to start. */
 export const ConfigRecord = z.object({
   rf: z.int().min(1),
+  /** Whether a node that is cut off from the registry goes on, or stops writing before its lease can have ended. */
+  onPartition: z.enum(['serve', 'fence']).default('serve'),
+  /** Who judges another's lease must know how long it is. */
+  leaseTtlMs: z.int().min(1).default(3_000),
   valueBytesMax: z.int().min(1),
   /** First half of the secret's SHA-256 in hex; empty when the cluster has no secret. */
   secretFingerprint: z.string(),
@@ -37,7 +41,7 @@ export const MemberRecord = z.object({
 });
 export type MemberRecord = Readonly<z.infer<typeof MemberRecord>>;
 
-const BaseMember = z.object({
+export const BaseMember = z.object({
   name: NodeName,
   number: z.int().min(1).max(65_535),
   zone: z.string(),
@@ -45,12 +49,46 @@ const BaseMember = z.object({
 });
 export type BaseMember = Readonly<z.infer<typeof BaseMember>>;
 
+const EpochRecord = z.object({
+  epoch: z.int().min(1),
+  base: z.array(BaseMember).min(1),
+  /** Members that are gone for now (rule 19). Disjoint from `returning`. */
+  away: z.array(NodeName).default([]),
+  /** Members that are back and not yet in sync. */
+  returning: z.array(NodeName).default([]),
+  /** Stand-ins get old data too, not only new writes: the grace period is over. */
+  isFilling: z.boolean().default(false),
+});
+export type EpochRecord = Readonly<z.infer<typeof EpochRecord>>;
+
 /** The one record that says who holds what. */
 export const TopologyRecord = z.object({
   counter: z.int().min(1),
-  current: z.object({ epoch: z.int().min(1), base: z.array(BaseMember).min(1) }),
+  current: EpochRecord,
+  /** Planned changes of the base: the rows before one, until every hand-over is done, and the rows after it. */
+  prev: EpochRecord.optional(),
+  next: EpochRecord.optional(),
 });
 export type TopologyRecord = Readonly<z.infer<typeof TopologyRecord>>;
+
+/** That a node lives: exists as long as its lease. Written by the node's primary process. */
+export const AliveRecord = z.object({
+  name: NodeName,
+  incarnation: z.string(),
+  /** The epoch its store is in. */
+  epoch: z.int(),
+  /** The epoch in which all its copies were declared in sync, 0 while some are not. */
+  syncedEpoch: z.int(),
+  /** It leads slots whose acknowledged writes may be missing. */
+  possibleLossSlots: z.int().default(0),
+});
+export type AliveRecord = Readonly<z.infer<typeof AliveRecord>>;
+
+/** Who coordinates: exists as long as its lease; its create revision is the fencing token. */
+export const CoordinatorRecord = z.object({ name: NodeName });
+export type CoordinatorRecord = Readonly<z.infer<typeof CoordinatorRecord>>;
+
+export const aliveKey = (name: string): RecordKey => `alive/${name}`;
 
 export const memberKey = (name: string): RecordKey => `members/${name}`;
 
@@ -58,6 +96,7 @@ export const memberKey = (name: string): RecordKey => `members/${name}`;
 export interface TopologyView {
   readonly epoch: number;
   readonly rf: number;
+  readonly isFilling?: boolean;
   readonly members: readonly TopologyMember[];
 }
 
@@ -70,7 +109,7 @@ export interface TopologyMember {
   readonly http?: string;
   readonly zone: string;
   readonly weight: number;
-  readonly state: 'in' | 'drain' | 'gone';
+  readonly state: 'in' | 'away' | 'returning' | 'drain' | 'gone';
 }
 
 /** Joins the topology with the addresses of its members. Members come sorted by name, as the slot table counts them. */
@@ -89,9 +128,18 @@ export function topologyView(
       ...(record?.http !== undefined && { http: record.http }),
       zone: base.zone,
       weight: base.weight,
-      state: record?.wanted ?? 'in',
+      state: stateOf(topology.current, base.name, record),
     };
   });
   members.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-  return { epoch: topology.current.epoch, rf, members };
+  return { epoch: topology.current.epoch, rf, isFilling: topology.current.isFilling, members };
+}
+
+function stateOf(
+  { away, returning }: EpochRecord,
+  name: string,
+  record: MemberRecord | undefined,
+): TopologyMember['state'] {
+  if (away.includes(name)) return 'away';
+  return returning.includes(name) ? 'returning' : (record?.wanted ?? 'in');
 }

@@ -12,6 +12,8 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { NodeName } from '../cluster/index.js';
 import { Limit } from '../protocol/spec.js';
+import { RF_MAX } from '../ring/index.js';
+import { parseRegistryLocation } from './registry/location.js';
 import { formatHostPort, isLoopback, isWildcard, parseDuration, parseHostPort, parseSize } from './units.js';
 
 export class ConfigError extends Error {
@@ -21,6 +23,10 @@ export class ConfigError extends Error {
 /** An arena has 16 places for processes (STORE), and the primary process needs one. */
 const WORKERS_MAX = 15;
 const ARENA_BYTES_MIN = 8 * 2 ** 20;
+
+/** Below it a pause of a process or of the registry ends leases; above it nobody would call it failover. */
+const LEASE_MS_MIN = 1_000;
+const LEASE_MS_MAX = 60_000;
 
 const text = z.coerce.string().min(1, 'must not be empty');
 const absolutePath = text.transform((path) => resolve(path));
@@ -64,7 +70,14 @@ const schema = z.object({
     .prefault(() => String(Math.min(availableParallelism(), WORKERS_MAX))),
   zone: text.prefault('default'),
   weight: z.coerce.number('is not a number').positive('must be above 0').max(100, 'must be at most 100').prefault(1),
-  rf: count('copies').pipe(z.number().min(1, 'must be at least 1')).prefault('1'),
+  rf: count('copies')
+    .pipe(z.number().min(1, 'must be at least 1').max(RF_MAX, `must be at most ${RF_MAX}`))
+    .prefault('2'),
+  onPartition: z.enum(['serve', 'fence'], 'must be serve or fence').prefault('serve'),
+  leaseTtl: duration
+    .pipe(z.number().min(LEASE_MS_MIN, 'is less than 1s').max(LEASE_MS_MAX, 'is more than 1m'))
+    .prefault('3s'),
+  grace: duration.prefault('30s'),
   arena: absolutePath.optional(),
   secretFile: absolutePath.optional(),
   maxConnections: count('connections').pipe(z.number().min(1, 'must be at least 1')).prefault('10000'),
@@ -89,7 +102,7 @@ export const OPTIONS: readonly { readonly name: OptionName; readonly argument?: 
   },
   {
     name: 'registry',
-    argument: 'dir:PATH',
+    argument: 'dir:PATH|etcd:URL',
     help: 'where the cluster keeps its records (default: dir:~/.henge/registry)',
   },
   { name: 'memory', argument: 'SIZE', help: 'all the memory the store may use (default: 256mb)' },
@@ -101,7 +114,14 @@ export const OPTIONS: readonly { readonly name: OptionName; readonly argument?: 
     help: 'what fails together: copies go to different zones first (default: default)',
   },
   { name: 'weight', argument: 'W', help: 'share of the slots relative to other nodes (default: 1)' },
-  { name: 'rf', argument: 'N', help: 'copies of each item, the same on all nodes (default: 1)' },
+  { name: 'rf', argument: 'N', help: `copies of each item, at most ${RF_MAX}, the same on all nodes (default: 2)` },
+  {
+    name: 'onPartition',
+    argument: 'serve|fence',
+    help: 'what a node does that cannot reach the registry: go on, or stop writing (default: serve)',
+  },
+  { name: 'leaseTtl', argument: 'TIME', help: 'a node unheard of for so long may be gone (default: 3s)' },
+  { name: 'grace', argument: 'TIME', help: 'after so long without a node its copies are made anew (default: 30s)' },
   { name: 'arena', argument: 'FILE', help: 'keep the store in this file, so that it outlives the daemon' },
   { name: 'secretFile', argument: 'FILE', help: "file with the cluster's secret" },
   { name: 'maxConnections', argument: 'N', help: 'client connections per worker (default: 10000)' },
@@ -209,12 +229,7 @@ function checkTogether(config: Config): void {
         `a store of ${memory} bytes (--memory) takes at most ${valueBytesMax}`,
     );
   }
-  if (config.rf > 1) {
-    throw new ConfigError(`--rf ${config.rf}: this release keeps one copy of each item; start with --rf 1`);
-  }
-  const match = /^(dir|etcd):(.+)$/.exec(config.registry);
-  if (!match) throw new ConfigError(`--registry ${JSON.stringify(config.registry)} is not understood; write dir:PATH`);
-  if (match[1] === 'etcd') throw new ConfigError('--registry etcd:... is not offered by this release; write dir:PATH');
+  checkRegistry(config);
   for (const option of ['listen', 'http'] as const) {
     const { host, port } = config[option];
     if (isLoopback(host) || config.insecure) continue;
@@ -228,6 +243,19 @@ function checkTogether(config: Config): void {
       `--listen ${config.listen.host}: clients cannot be told to connect there; add --advertise HOST:PORT`,
     );
   }
+}
+
+/** Nodes on one machine find the secret in the registry's folder (secret.ts); others must be given it. */
+function checkRegistry({ registry, rf, secretFile }: Config): void {
+  try {
+    if (parseRegistryLocation(registry).kind === 'directory' || rf === 1 || secretFile !== undefined) return;
+  } catch (cause) {
+    throw new ConfigError(`--${cause instanceof Error ? cause.message : String(cause)}`);
+  }
+  throw new ConfigError(
+    `--rf ${rf}: nodes that keep copies of each other's items prove to each other that they belong together; ` +
+      'give all of them the same --secret-file FILE with at least 16 characters, or say --rf 1',
+  );
 }
 
 /**

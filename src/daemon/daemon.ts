@@ -1,35 +1,61 @@
 /**
  * The primary process of a node: the control plane, and no data.
  *
- * It finds the node's place in the cluster, makes the memory, writes the epoch into it, starts the workers and keeps
- * them alive, tells the registry where they are, and opens the HTTP face. It owns no listening data socket: what it
- * does, dying or slow, holds no request up.
+ * It finds the node's place in the cluster, makes the memory or takes over one that lives, writes the epoch into it,
+ * starts the workers and keeps them alive, holds the node's lease, follows the topology (cluster/control/), and opens
+ * the HTTP face. It owns no listening data socket: what it does, dying or slow, holds no request up.
+ *
+ * Others see the node live only when its workers serve: its name is held in the registry last.
  */
 
-import { statSync, unlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { connect, createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Henge } from '../client/index.js';
-import type { Registry, TopologyView } from '../cluster/index.js';
-import { loadAddon, type NativeArena, SlotState } from '../store/index.js';
+import {
+  aliveKey,
+  type ClusterReport,
+  ControlPlane,
+  installationOf,
+  isSameMemory,
+  type Lease,
+  type Registry,
+  rowsOf,
+  type TopologyView,
+} from '../cluster/index.js';
+import { leaderOf, SLOTS } from '../ring/index.js';
+import type { NativeArena } from '../store/index.js';
 import { type Config, ConfigError, type LoadedConfig } from './config.js';
+import { controlLease, daemonControlEnv } from './control-env.js';
+import { FootprintFile } from './footprint.js';
 import type { NodeState } from './http/node-state.js';
 import { HttpServer } from './http/server.js';
 import type { Logger } from './log.js';
-import { Membership } from './membership.js';
+import { announce, claimMemory, joinCluster, type Place, readTopology } from './membership.js';
+import { obtainMemory, resume } from './memory.js';
 import { Metrics, type NodeFigures } from './metrics.js';
-import { DirectoryRegistry } from './registry/directory.js';
+import { Orphans } from './orphans.js';
+import { bootId, processMark } from './processes.js';
+import { openRegistry } from './registry/index.js';
+import { clusterSecret } from './secret.js';
 import { Supervisor } from './supervisor.js';
+import { refuseTakenAddress } from './taken.js';
 import { formatHostPort } from './units.js';
 
+/** How often it is looked whether the lease of an earlier process of this name has ended. */
+const NAME_POLL_MS = 100;
+/** What the registry needs, at most, to notice a lapse. */
+const LAPSE_SLACK_MS = 1_000;
+const NO_REPORT: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0 };
+
 export class Daemon implements NodeState {
+  readonly #parts: DaemonParts;
   readonly #config: Config;
   readonly #log: Logger;
-  readonly #registry: Registry;
-  readonly #membership: Membership;
-  readonly #arena: NativeArena;
+  readonly #plane: ControlPlane;
   readonly #supervisor: Supervisor;
-  readonly #slots: number;
+  #report = NO_REPORT;
+  #slots: { readonly epoch: number; readonly count: number } | undefined;
+  #port = 0;
   #client: Henge | undefined;
   #http: HttpServer | undefined;
   #isServing = false;
@@ -37,56 +63,98 @@ export class Daemon implements NodeState {
   #draining: Promise<void> | undefined;
 
   private constructor(parts: DaemonParts) {
-    this.#config = parts.config;
-    this.#log = parts.log;
-    this.#registry = parts.registry;
-    this.#membership = parts.membership;
-    this.#arena = parts.arena;
-    const states = parts.membership.slotStates();
-    this.#slots = states.reduce((count, state) => count + Number(state === SlotState.PRIMARY), 0);
-    this.#arena.install(parts.membership.epoch, states);
+    const { config, log, registry, place, arena, secret } = parts;
+    this.#parts = parts;
+    this.#config = config;
+    this.#log = log;
+    const { name, number } = place.self;
+    const env = daemonControlEnv({
+      registry,
+      arena,
+      log,
+      prober: { self: { name, number }, secret },
+      adopt: (view) => this.#adopt(view),
+    });
+    this.#plane = new ControlPlane(
+      env,
+      {
+        name,
+        incarnation: arena.incarnation,
+        rf: config.rf,
+        isFencing: config.onPartition === 'fence',
+        ttlMs: config.leaseTtl,
+        graceMs: config.grace,
+      },
+      place.topology,
+    );
     this.#supervisor = new Supervisor({
-      arena: parts.arena,
-      log: parts.log,
+      arena,
+      log,
       boot: {
-        nodeName: parts.config.name,
-        nodeNumber: parts.membership.number,
-        arenaPath: parts.arena.path,
-        listen: parts.config.listen,
-        ...(parts.config.unix !== undefined && { unix: parts.config.unix }),
-        valueBytesMax: parts.config.maxValue,
-        connectionsMax: parts.config.maxConnections,
-        idleTimeoutMs: parts.config.idleTimeout,
-        workers: parts.config.workers,
+        nodeName: name,
+        nodeNumber: number,
+        arenaPath: arena.path,
+        listen: { ...config.listen, port: config.listen.port || (parts.orphans?.port ?? 0) },
+        ...(config.unix !== undefined && { unix: config.unix }),
+        valueBytesMax: config.maxValue,
+        connectionsMax: config.maxConnections,
+        idleTimeoutMs: config.idleTimeout,
+        workers: config.workers,
         startedAtMs: Date.now(),
-        slots: this.#slots,
-        logLevel: parts.config.logLevel,
-        topology: parts.membership.view,
+        logLevel: config.logLevel,
+        topology: this.topology,
+        onPartition: config.onPartition,
+        secret,
+      },
+      events: {
+        onWorkers: (pids) => this.#leaveFootprint(pids),
+        onReport: (report) => {
+          this.#report = report;
+          this.#plane.onReport(report);
+        },
+        onTopology: (view) => this.#plane.onPeerView(view),
       },
     });
   }
 
   /** Starts a node and resolves when it serves. Throws ConfigError, or what the system refused. */
   static async start({ config }: LoadedConfig, log: Logger): Promise<Daemon> {
-    await refuseTakenAddress(config);
-    const registry = await DirectoryRegistry.open(config.registry.slice('dir:'.length));
-    if (!(await registry.hold(config.name))) {
-      throw new ConfigError(`node ${config.name} of the cluster in ${registry.location} runs already`);
+    const secret = await clusterSecret(config);
+    const footprint = new FootprintFile(config);
+    const found = Orphans.find(footprint.read(), log);
+    await refuseTakenAddress(config, found?.port);
+    const registry = await openRegistry(config.registry);
+    const { self } = await joinCluster(registry, config, secret);
+    const lease = await registry.openLease(config.leaseTtl);
+    const { arena, orphans } = await obtainMemory(config, {
+      nodeNumber: self.number,
+      secret,
+      orphans: found,
+      log,
+    });
+    await awaitName(registry, config, arena.incarnation);
+    const isFirst = await claimMemory(registry, self, arena.incarnation);
+    const topology = await readTopology(registry);
+
+    const daemon = new Daemon({
+      config,
+      log,
+      registry,
+      secret,
+      footprint,
+      lease,
+      arena,
+      orphans,
+      place: { self, topology },
+    });
+    daemon.#prepare(isFirst && topology.value.current.epoch === 1);
+    try {
+      await daemon.#serve();
+    } catch (error) {
+      // Workers outlive their daemon, and these must not.
+      await daemon.#supervisor.drain();
+      throw error;
     }
-    const membership = await Membership.join(registry, config);
-    const arena = createArena(config, membership.number);
-    log.info(
-      {
-        event: 'arena',
-        origin: arena.origin,
-        incarnation: arena.incarnation,
-        bytes: config.memory,
-        pages: arena.pages,
-      },
-      `memory ${arena.origin}`,
-    );
-    const daemon = new Daemon({ config, log, registry, membership, arena });
-    await daemon.#serve();
     return daemon;
   }
 
@@ -95,7 +163,7 @@ export class Daemon implements NodeState {
   }
 
   get topology(): TopologyView {
-    return this.#membership.view;
+    return this.#plane.view;
   }
 
   get valueBytesMax(): number {
@@ -124,10 +192,25 @@ export class Daemon implements NodeState {
     return this.#draining;
   }
 
+  /** Puts the epoch in place, unless workers use the memory: they do that themselves, and know what was before. */
+  #prepare(isFounding: boolean): void {
+    const { arena, orphans } = this.#parts;
+    const { rf, onPartition } = this.#config;
+    // Until the node's name is held nobody counts on its writes. The control plane lifts this fence, and moves it.
+    arena.setFence(onPartition === 'fence' ? 1 : 0);
+    if (orphans !== undefined) return;
+    resume(arena, rf);
+    arena.install(installationOf(this.topology, isFounding || rf === 1));
+  }
+
   async #serve(): Promise<void> {
-    const config = this.#config;
-    const port = await this.#supervisor.start();
-    const bound = formatHostPort({ host: config.listen.host, port });
+    const { config, registry, lease, arena, orphans, place } = this.#parts;
+    for (const record of await registry.list('members/')) this.#plane.onRecord(record);
+    await orphans?.makeRoom(arena, config.workers);
+    this.#supervisor.adopt(this.topology);
+    this.#port = await this.#supervisor.start();
+    const bound = formatHostPort({ host: config.listen.host, port: this.#port });
+    this.#leaveFootprint(this.#supervisor.pids);
     this.#log.info({ event: 'listening', transport: 'tcp', address: bound }, `data on ${bound}`);
     if (config.unix !== undefined) {
       this.#log.info({ event: 'listening', transport: 'unix', address: config.unix }, `data on ${config.unix}`);
@@ -138,26 +221,41 @@ export class Daemon implements NodeState {
     const http = formatHostPort(await this.#http.listen(config.http));
     this.#log.info({ event: 'listening', transport: 'http', address: http }, `HTTP on http://${http}`);
 
-    await this.#membership.announce({
+    await announce(registry, place.self, {
       address: config.advertise ? formatHostPort(config.advertise) : bound,
       ...(config.unix !== undefined && { unix: config.unix }),
       http,
-      incarnation: this.#arena.incarnation,
     });
-    await this.#membership.follow((view) => {
-      this.#log.info({ event: 'topology', epoch: view.epoch }, 'a member has another address');
-      this.#supervisor.adopt(view);
-    });
-    this.#supervisor.adopt(this.#membership.view);
+    registry.watch('', (record) => this.#plane.onRecord(record));
+    await this.#holdName(lease);
     this.#client = await Henge.connect({ seeds: [bound], name: `http of ${config.name}` });
+    await orphans?.drain(arena);
     this.#isServing = true;
+    const slots = this.#slotsLed();
     this.#log.info(
-      { event: 'ready', data: bound, http, slots: this.#slots, workers: config.workers, epoch: this.#membership.epoch },
-      `node ${config.name} serves ${this.#slots} slots with ${config.workers} workers`,
+      { event: 'ready', data: bound, http, slots, workers: config.workers, epoch: this.topology.epoch },
+      `node ${config.name} serves ${slots} slots with ${config.workers} workers`,
     );
   }
 
+  /** From here on others see the node live, and it may coordinate. */
+  async #holdName(lease: Lease): Promise<void> {
+    const alive = this.#plane.aliveRecord;
+    if (!(await lease.hold(aliveKey(alive.name), alive))) throw runsAlready(this.#config, this.#parts.registry);
+    void lease.lost.then(this.#plane.onLeaseLost);
+    this.#plane.start({ lease: controlLease(lease, this.#log), told: alive });
+  }
+
+  #adopt(view: TopologyView): void {
+    const { epoch, members } = view;
+    const namesIn = (state: string) => members.filter((member) => member.state === state).map(({ name }) => name);
+    const overlay = { away: namesIn('away'), returning: namesIn('returning') };
+    this.#log.info({ event: 'topology', epoch, ...overlay, isFilling: view.isFilling }, `the topology: epoch ${epoch}`);
+    this.#supervisor.adopt(view);
+  }
+
   async #drain(): Promise<void> {
+    const { arena, footprint, registry } = this.#parts;
     this.#isDraining = true;
     this.#log.info({ event: 'draining' }, 'draining');
     await this.#client?.close();
@@ -165,18 +263,56 @@ export class Daemon implements NodeState {
     const isOrderly = await this.#supervisor.drain();
     if (!isOrderly) this.#log.warn({ event: 'drain-forced' }, 'a worker did not end by itself');
     // A worker that was killed has been reaped: whatever it held is in order, and so the memory is.
-    this.#arena.close(true);
-    this.#membership.close();
-    await this.#registry.close();
+    arena.close(true);
+    footprint.remove();
+    // Last, so that nobody is taken for gone who still answers.
+    await new Promise<void>((resolve) => this.#plane.close(resolve));
+    await registry.close();
     this.#log.info({ event: 'stopped' }, 'stopped');
+  }
+
+  /** For the daemon that comes after this one, should this one die alone. */
+  #leaveFootprint(workers: readonly number[]): void {
+    if (this.#port === 0 || this.#isDraining) return;
+    const { config, arena, footprint } = this.#parts;
+    const { name, memory, maxValue, rf } = config;
+    const primary = processMark(process.pid);
+    if (primary === undefined) throw new Error('/proc does not show this process');
+    footprint.write({
+      name,
+      incarnation: arena.incarnation,
+      bootId: bootId(),
+      port: this.#port,
+      memory,
+      maxValue,
+      rf,
+      ...(config.arena !== undefined && { arena: config.arena }),
+      primary,
+      workers: workers.flatMap((pid) => processMark(pid) ?? []),
+    });
+  }
+
+  /** How many slots this node leads. */
+  #slotsLed(): number {
+    const view = this.topology;
+    if (this.#slots?.epoch === view.epoch) return this.#slots.count;
+    const table = rowsOf(view);
+    const self = table.members.indexOf(this.#config.name);
+    let count = 0;
+    for (let slot = 0; slot < SLOTS; slot++) count += Number(leaderOf(table, slot) === self);
+    this.#slots = { epoch: view.epoch, count };
+    return count;
   }
 
   #figures(): NodeFigures {
     return {
-      stats: this.#arena.stats(),
+      stats: this.#parts.arena.stats(),
       report: this.#supervisor.report(),
-      epoch: this.#membership.epoch,
-      slots: this.#slots,
+      topology: this.topology,
+      isCoordinator: this.#plane.isCoordinator,
+      possibleLossSlots: this.#report.possibleLossSlots,
+      isInSync: this.#report.syncedEpoch === this.topology.epoch,
+      slots: this.#slotsLed(),
       workers: this.#config.workers,
       workersReady: this.#supervisor.readyWorkers,
       workerRestarts: this.#supervisor.restarts,
@@ -189,53 +325,27 @@ interface DaemonParts {
   readonly config: Config;
   readonly log: Logger;
   readonly registry: Registry;
-  readonly membership: Membership;
+  readonly secret: string;
+  readonly footprint: FootprintFile;
+  readonly lease: Lease;
   readonly arena: NativeArena;
+  readonly orphans: Orphans | undefined;
+  readonly place: Place;
 }
 
-function createArena(config: Config, nodeNumber: number): NativeArena {
-  return loadAddon().create({
-    bytes: config.memory,
-    valueBytesMax: config.maxValue,
-    nodeName: config.name,
-    nodeNumber,
-    replicated: config.rf > 1,
-    ...(config.arena !== undefined && { file: config.arena }),
-  });
-}
-
-/**
- * SO_REUSEPORT, which lets workers share a port, would also let two daemons share one unnoticed: each would get half of
- * the connections. So the address is bound once without it, which fails if anybody has it.
- */
-async function refuseTakenAddress({ listen, unix }: Config): Promise<void> {
-  if (listen.port !== 0) {
-    await new Promise<void>((resolve, reject) => {
-      const probe = createServer().once('error', reject);
-      probe.listen({ ...listen, exclusive: true }, () => probe.close(() => resolve()));
-    });
-  }
-  if (unix === undefined) return;
-  const isServed = await new Promise<boolean>((resolve) => {
-    const probe = connect({ path: unix }, () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', () => resolve(false));
-  });
-  if (isServed) throw new ConfigError(`--unix ${unix}: another process serves this socket`);
-  removeStaleSocket(unix);
-}
-
-/** What a killed daemon leaves behind. Only a socket is removed: a mistyped path must not cost a file. */
-function removeStaleSocket(path: string): void {
-  try {
-    if (!statSync(path).isSocket()) throw new ConfigError(`--unix ${path}: there is a file that is no socket`);
-    unlinkSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+/** Waits until no other process is seen to hold the node's name with another memory: a dead one's lease lapses. */
+async function awaitName(registry: Registry, config: Config, incarnation: string): Promise<void> {
+  const deadlineMs = performance.now() + config.leaseTtl + LAPSE_SLACK_MS;
+  for (;;) {
+    const holder = await registry.get(aliveKey(config.name));
+    if (holder === undefined || isSameMemory(holder.value, { incarnation })) return;
+    if (performance.now() > deadlineMs) throw runsAlready(config, registry);
+    await sleep(NAME_POLL_MS);
   }
 }
+
+const runsAlready = ({ name }: Config, { location }: Registry): ConfigError =>
+  new ConfigError(`node ${name} of the cluster in ${location} runs already`);
 
 export function packageVersion(): string {
   return (createRequire(import.meta.url)('../../package.json') as { version: string }).version;

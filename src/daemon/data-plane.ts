@@ -2,14 +2,19 @@
  * The data path of a worker: chunk of a socket in, one native call, answers out.
  *
  *   socket ─▶ shared input buffer ─▶ execute() ─▶ shared output buffer ─▶ send(2)
- *                                        └─▶ control frames ─▶ control.ts
+ *                                        ├─▶ control frames ─▶ control.ts, or the core (cluster/worker/)
+ *                                        └─▶ what other connections are owed: nextOutput() ─▶ send(2)
  *
- * JavaScript touches chunks, never single operations. Everything here is bounded: connections, unsent bytes of one
- * connection and of all, time without a hello, time without a word, time without reading.
+ * JavaScript touches chunks, never single operations. Connections to other nodes (links, which this node opened) and
+ * from them are connections like all others; of a link what comes in are answers. What a chunk of writes is to send to
+ * a copy comes out as one buffer, so a copy costs one more system call a chunk. Everything here is bounded:
+ * connections, unsent bytes of one connection and of all, time without a hello, time without a word, time without
+ * reading.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { NativeWorker } from '../store/index.js';
+import { Opcode } from '../protocol/index.js';
+import type { ControlFrame, NativeWorker } from '../store/index.js';
 import { OutputFlag } from '../store/index.js';
 import { Connection } from './connection.js';
 import type { Control } from './control.js';
@@ -31,21 +36,41 @@ const UNSENT_BYTES_MAX = 256 * 1024 * 1024;
 const ROUNDS_MAX = 16;
 /** Silence after which TCP itself asks whether the other end is there: finds half-open connections. */
 const KEEPALIVE_DELAY_MS = 60_000;
+/** Opcodes from here on are the nodes' among themselves. */
+const FIRST_PEER_OPCODE = 0x40;
 /** How long closing connections may take to send what they owe. */
 const DRAIN_MS_MAX = 5_000;
+
+/** Who is told what concerns other nodes: the worker's core, which does not begin before the data plane stands. */
+export interface ClusterSide {
+  onControl(frame: ControlFrame): Buffer | undefined;
+  onAnswers(): void;
+  onBehind(epoch: number, nodeNumber: number): void;
+  lost(connection: number): void;
+  inboundLost(nodeNumber: number): void;
+  tick(): void;
+}
 
 export interface DataPlaneOptions {
   readonly native: NativeWorker;
   readonly control: Control;
+  readonly installedEpoch: () => number;
   readonly connectionsMax: number;
   /** 0: never. */
   readonly idleTimeoutMs: number;
+}
+
+export interface Link {
+  readonly id: number;
+  readonly onChunk: (bytes: number) => boolean;
 }
 
 export class DataPlane {
   readonly #native: NativeWorker;
   readonly #flags: Uint32Array;
   readonly #control: Control;
+  readonly #installedEpoch: () => number;
+  #cluster: ClusterSide | undefined;
   readonly #connectionsMax: number;
   readonly #idleTicksMax: number;
   readonly #input = Buffer.allocUnsafeSlow(INPUT_BYTES);
@@ -59,16 +84,27 @@ export class DataPlane {
   #rejected = 0;
   #timedOut = 0;
 
-  constructor({ native, control, connectionsMax, idleTimeoutMs }: DataPlaneOptions) {
+  constructor({ native, control, installedEpoch, connectionsMax, idleTimeoutMs }: DataPlaneOptions) {
     this.#native = native;
     this.#flags = native.flags;
     this.#control = control;
+    this.#installedEpoch = installedEpoch;
     this.#connectionsMax = connectionsMax;
     this.#idleTicksMax = idleTimeoutMs === 0 ? Number.POSITIVE_INFINITY : Math.ceil(idleTimeoutMs / TICK_MS);
     this.#output = Buffer.allocUnsafeSlow(native.outputBytesMin);
     native.useInput(this.#input);
     native.useOutput(this.#output);
     this.#timer = setInterval(() => this.#onTick(), TICK_MS);
+  }
+
+  /** What sockets of this worker read into. */
+  get input(): Uint8Array {
+    return this.#input;
+  }
+
+  /** From now on what concerns other nodes goes there. */
+  begin(cluster: ClusterSide): void {
+    this.#cluster = cluster;
   }
 
   /** A server whose connections are served here, not yet listening. */
@@ -100,8 +136,56 @@ export class DataPlane {
     }
   }
 
+  /**
+   * Takes over a connection that this node opened to another one. Returns the number of the connection and what is to
+   * be called with every chunk in the input buffer; undefined if it closed meanwhile.
+   */
+  addLink(socket: Socket, nodeNumber: number): Link | undefined {
+    const id = this.#native.connect();
+    const connection = Connection.ofLink(socket, { id, nodeNumber, tick: this.#tick });
+    if (connection === undefined) {
+      this.#native.disconnect(id);
+      return undefined;
+    }
+    this.#keep(connection);
+    const onChunk = (bytes: number): boolean => {
+      this.#run(connection, bytes);
+      return connection.mayRead;
+    };
+    return { id, onChunk };
+  }
+
+  hangUp(id: number): void {
+    this.#connections.get(id)?.socket.destroy();
+  }
+
+  /** An answer that took its time. */
+  answer(id: number, frame: Buffer): void {
+    const connection = this.#connections.get(id);
+    if (connection !== undefined) this.#queue(connection, frame);
+  }
+
+  /** Sends what native code has for connections. HOT: once a chunk and copy; one system call, send(2). */
+  sendOwed(): void {
+    for (let id = this.#native.nextOutput(); id !== -1; id = this.#native.nextOutput()) {
+      const connection = this.#connections.get(id);
+      if (connection !== undefined) this.#send(connection, this.#flags[1] as number);
+    }
+  }
+
+  /** Another epoch is in place: runs what waited for it. */
+  releaseAwaiting(): void {
+    const epoch = this.#installedEpoch();
+    for (const connection of this.#connections.values()) {
+      if (connection.epochAwaited === 0 || connection.epochAwaited > epoch) continue;
+      connection.epochAwaited = 0;
+      this.#release(connection);
+    }
+  }
+
   /** Stops accepting, lets connections take what they are owed, closes them, and gives the native place back. */
   async drain(): Promise<void> {
+    this.#cluster = undefined;
     for (const server of this.#servers) server.close();
     const deadline = Date.now() + DRAIN_MS_MAX;
     for (const { socket } of this.#connections.values()) socket.end();
@@ -134,15 +218,29 @@ export class DataPlane {
       return;
     }
     this.#accepted++;
-    this.#connections.set(id, connection);
+    this.#keep(connection);
+  }
+
+  #keep(connection: Connection): void {
+    this.#connections.set(connection.id, connection);
     // A reset is the usual end of a client that was killed, and 'close' follows.
     connection.socket.on('error', () => {});
     connection.socket.once('close', () => this.#forget(connection));
   }
 
-  #forget(connection: Connection): void {
-    this.#connections.delete(connection.id);
-    this.#native.disconnect(connection.id);
+  #forget({ id, isLink, isProbe, nodeNumber }: Connection): void {
+    this.#connections.delete(id);
+    this.#native.disconnect(id);
+    // The end of a link is an answer to those who wait for it.
+    this.#attend(this.#flags[0] as number);
+    if (isLink) this.#cluster?.lost(id);
+    else if (nodeNumber !== 0 && !isProbe) this.#cluster?.inboundLost(nodeNumber);
+  }
+
+  /** Does what flags ask for that are not about the connection which was run. True: some connection got an answer. */
+  #attend(flags: number): boolean {
+    if ((flags & OutputFlag.OTHERS) !== 0) this.sendOwed();
+    return (flags & OutputFlag.CONTROL) !== 0 && this.#answerControl();
   }
 
   /**
@@ -165,14 +263,26 @@ export class DataPlane {
 
   /** Does what the flags of an execute ask for. True: execute again, with nothing new. */
   #goOn(connection: Connection, flags: number): boolean {
-    const isAnswered = (flags & OutputFlag.CONTROL) !== 0 && this.#answerControl();
+    const epochAhead = this.#flags[2] as number;
+    const isAnswered = this.#attend(flags);
     if (connection.socket.destroyed) return false;
     if ((flags & OutputFlag.CLOSE) !== 0) {
       this.#close(connection);
       return false;
     }
+    if ((flags & OutputFlag.BEHIND) !== 0) return this.#fallBehind(connection, epochAhead);
     if ((flags & OutputFlag.MORE) === 0) return isAnswered;
     if (connection.socket.writableLength === 0) return true;
+    this.#hold(connection);
+    return false;
+  }
+
+  /** What the other node sent is of an epoch that is not here. Of a link only its answers say so, and nothing waits. */
+  #fallBehind(connection: Connection, epoch: number): boolean {
+    this.#cluster?.onBehind(epoch, connection.nodeNumber);
+    if (connection.isLink) return false;
+    if (this.#installedEpoch() >= epoch) return true;
+    connection.epochAwaited = epoch;
     this.#hold(connection);
     return false;
   }
@@ -182,12 +292,25 @@ export class DataPlane {
     for (const frame of frames) {
       const connection = this.#connections.get(frame.connection);
       if (connection === undefined) continue;
-      const answer = this.#control.answer(frame, connection);
-      if (answer.greetAs !== undefined) this.#native.greet(connection.id, answer.greetAs);
-      this.#queue(connection, answer.frame);
-      if (answer.isLast) this.#close(connection);
+      if (frame.opcode < FIRST_PEER_OPCODE) this.#answerOne(frame, connection);
+      else {
+        if (frame.opcode === Opcode.PROBE) connection.isProbe = true;
+        const answer = this.#cluster?.onControl(frame);
+        if (answer !== undefined) this.#queue(connection, answer);
+      }
     }
+    this.#cluster?.onAnswers();
     return frames.length > 0;
+  }
+
+  #answerOne(frame: ControlFrame, connection: Connection): void {
+    const { frame: answer, greet, isLast } = this.#control.answer(frame, connection);
+    if (greet !== undefined) {
+      connection.nodeNumber = greet.nodeNumber;
+      this.#native.greet(connection.id, greet.role, greet.nodeNumber);
+    }
+    this.#queue(connection, answer);
+    if (isLast) this.#close(connection);
   }
 
   #send(connection: Connection, length: number): void {
@@ -223,7 +346,8 @@ export class DataPlane {
 
   #release(connection: Connection): void {
     const { socket } = connection;
-    if (!connection.isHeld || socket.destroyed || socket.writableEnded || socket.writableLength > 0) return;
+    if (!connection.isHeld || connection.epochAwaited !== 0) return;
+    if (socket.destroyed || socket.writableEnded || socket.writableLength > 0) return;
     connection.isHeld = false;
     this.#run(connection, 0);
     if (connection.mayRead) socket.resume();
@@ -238,6 +362,9 @@ export class DataPlane {
   #onTick(): void {
     this.#tick++;
     this.#native.tick();
+    this.#attend(this.#flags[0] as number);
+    this.#cluster?.tick();
+    this.releaseAwaiting();
     // Once a second is often enough for limits of seconds.
     if (this.#tick % (1_000 / TICK_MS) !== 0) return;
     for (const connection of this.#connections.values()) {

@@ -1,5 +1,5 @@
 /** What the primary process and its workers say to each other over node:cluster's channel. */
-import type { TopologyView } from '../cluster/index.js';
+import type { ClusterReport, OnPartition, TopologyView } from '../cluster/index.js';
 import type { HostPort } from './units.js';
 
 /** All a worker needs to begin; handed over in the environment variable WORKER_BOOT_VARIABLE. */
@@ -14,9 +14,12 @@ export interface WorkerBoot {
   readonly idleTimeoutMs: number;
   readonly workers: number;
   readonly startedAtMs: number;
-  readonly slots: number;
   readonly logLevel: string;
   readonly topology: TopologyView;
+  /** What this node does when it is cut off from the registry; the same in the whole cluster. */
+  readonly onPartition: OnPartition;
+  /** Of the cluster, for the handshake between nodes; empty when it has none. */
+  readonly secret: string;
 }
 
 export const WORKER_BOOT_VARIABLE = 'HENGE_WORKER_BOOT';
@@ -38,4 +41,8 @@ export interface WorkerReport {
 export type FromWorker =
   | { readonly kind: 'ready'; readonly port: number }
   | { readonly kind: 'failed'; readonly message: string }
-  | ({ readonly kind: 'report' } & WorkerReport);
+  | ({ readonly kind: 'report' } & WorkerReport)
+  /** From the worker that does the node's background work, every 500 ms and when it changes. */
+  | ({ readonly kind: 'cluster' } & ClusterReport)
+  /** A newer topology, learned from another node. The worker has put it in place already. */
+  | { readonly kind: 'topology'; readonly topology: TopologyView };

@@ -5,6 +5,7 @@
  * somebody asks. Labels never carry keys or clients.
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { TopologyView } from '../cluster/index.js';
 import type { NativeStats } from '../store/index.js';
 import type { WorkerReport } from './messages.js';
 
@@ -12,7 +13,10 @@ import type { WorkerReport } from './messages.js';
 export interface NodeFigures {
   readonly stats: NativeStats;
   readonly report: WorkerReport;
-  readonly epoch: number;
+  readonly topology: TopologyView;
+  readonly isCoordinator: boolean;
+  readonly possibleLossSlots: number;
+  readonly isInSync: boolean;
   readonly slots: number;
   readonly workers: number;
   readonly workersReady: number;
@@ -38,7 +42,14 @@ const GAUGES: readonly (readonly [name: string, help: string, reading: Reading])
   ['henge_regions_free', 'Regions of the log that are free', ({ stats }) => stats.regionsFree],
   ['henge_tombstones', 'Deleted keys remembered', ({ stats }) => stats.tombstones],
   ['henge_connections', 'Client connections', ({ report }) => report.connections],
-  ['henge_epoch', 'Epoch of the topology', ({ epoch }) => epoch],
+  ['henge_epoch', 'Epoch of the topology', ({ topology }) => topology.epoch],
+  ['henge_in_sync', '1 while everything this node holds is in sync and served', ({ isInSync }) => Number(isInSync)],
+  ['henge_coordinator', '1 while this node coordinates the cluster', ({ isCoordinator }) => Number(isCoordinator)],
+  [
+    'henge_possible_loss_slots',
+    'Slots led here of which acknowledged writes may be missing',
+    ({ possibleLossSlots }) => possibleLossSlots,
+  ],
   ['henge_slots', 'Slots this node leads', ({ slots }) => slots],
   ['henge_workers', 'Workers configured', ({ workers }) => workers],
   ['henge_workers_ready', 'Workers serving', ({ workersReady }) => workersReady],
@@ -52,6 +63,11 @@ const COUNTERS: readonly (readonly [name: string, help: string, reading: Reading
   ['henge_busy_total', 'Requests refused because of overload', ({ stats }) => stats.busy],
   ['henge_moved_total', 'Requests for slots that this node does not lead', ({ stats }) => stats.moved],
   ['henge_out_of_memory_total', 'Writes refused because no memory could be secured', ({ stats }) => stats.outOfMemory],
+  [
+    'henge_clock_refusals_total',
+    "Writes of other nodes refused because their clock was ahead of this node's",
+    ({ stats }) => stats.clockRefusals,
+  ],
   ['henge_protocol_errors_total', 'Connections closed for breaking the protocol', ({ stats }) => stats.protocolErrors],
   ['henge_frames_total', 'Requests received', ({ stats }) => stats.framesIn],
   ['henge_received_bytes_total', 'Bytes received from clients', ({ stats }) => stats.bytesIn],
@@ -67,6 +83,9 @@ const COUNTERS: readonly (readonly [name: string, help: string, reading: Reading
   ],
   ['henge_connections_timed_out_total', 'Connections closed for silence', ({ report }) => report.timedOutTotal],
 ];
+
+/** What a member may be; a state nobody is in is a figure too. */
+const MEMBER_STATES = ['in', 'away', 'returning', 'drain', 'gone'] as const;
 
 const COMMANDS: readonly (readonly [command: string, reading: Reading])[] = [
   ['get', ({ stats }) => stats.hits + stats.misses],
@@ -118,6 +137,18 @@ export class Metrics {
         },
       });
     }
+    new Gauge({
+      name: 'henge_members',
+      help: 'Members of the cluster, by what the topology says of them',
+      labelNames: ['state'],
+      registers,
+      collect: function () {
+        const { members } = figures().topology;
+        for (const state of MEMBER_STATES) {
+          this.set({ state }, members.filter((member) => member.state === state).length);
+        }
+      },
+    });
     new Counter({
       name: 'henge_commands_total',
       help: 'Requests executed, by command',

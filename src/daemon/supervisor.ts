@@ -6,7 +6,7 @@
  */
 import cluster, { type Worker } from 'node:cluster';
 import { fileURLToPath } from 'node:url';
-import type { TopologyView } from '../cluster/index.js';
+import type { ClusterReport, TopologyView } from '../cluster/index.js';
 import type { NativeArena } from '../store/index.js';
 import type { Logger } from './log.js';
 import {
@@ -44,11 +44,22 @@ export interface SupervisorOptions {
   readonly arena: NativeArena;
   readonly boot: WorkerBoot;
   readonly log: Logger;
+  readonly events: SupervisorEvents;
+}
+
+export interface SupervisorEvents {
+  /** Other workers than before run. */
+  readonly onWorkers: (pids: readonly number[]) => void;
+  /** What the worker that does the node's background work says of its copies. */
+  readonly onReport: (report: ClusterReport) => void;
+  /** A worker learned of a newer topology from another node. */
+  readonly onTopology: (topology: TopologyView) => void;
 }
 
 export class Supervisor {
   readonly #arena: NativeArena;
   readonly #log: Logger;
+  readonly #events: SupervisorEvents;
   readonly #places: Place[];
   readonly #stuckTimer: NodeJS.Timeout;
   #boot: WorkerBoot;
@@ -59,10 +70,11 @@ export class Supervisor {
   /** What dead workers had counted. */
   #past: WorkerReport = NO_REPORT;
 
-  constructor({ arena, boot, log }: SupervisorOptions) {
+  constructor({ arena, boot, log, events }: SupervisorOptions) {
     this.#arena = arena;
     this.#boot = boot;
     this.#log = log;
+    this.#events = events;
     this.#places = Array.from({ length: boot.workers }, () => ({
       worker: undefined,
       startedAtMs: 0,
@@ -93,6 +105,10 @@ export class Supervisor {
 
   get readyWorkers(): number {
     return this.#places.filter(({ isReady }) => isReady).length;
+  }
+
+  get pids(): readonly number[] {
+    return this.#places.flatMap(({ worker }) => worker?.process.pid ?? []);
   }
 
   get restarts(): number {
@@ -163,10 +179,15 @@ export class Supervisor {
         this.#log.info({ event: 'worker-ready', workerPid: worker.process.pid }, 'worker ready');
       } else if (message.kind === 'report') {
         place.report = message;
+      } else if (message.kind === 'cluster') {
+        this.#events.onReport(message);
+      } else if (message.kind === 'topology') {
+        this.#events.onTopology(message.topology);
       }
     });
     worker.on('error', (error) => this.#log.error({ event: 'worker-error', err: error }, 'worker channel failed'));
     worker.once('exit', (status, signal) => this.#onExit(place, worker, signal ?? `exit status ${status}`));
+    this.#tellWorkers();
     return worker;
   }
 
@@ -178,6 +199,7 @@ export class Supervisor {
     place.isReady = false;
     this.#past = addReports(this.#past, { ...place.report, connections: 0 });
     place.report = NO_REPORT;
+    this.#tellWorkers();
     if (this.#isDraining || !this.#isStarted) return;
 
     const hasSettled = performance.now() - place.startedAtMs > SETTLED_MS;
@@ -186,6 +208,10 @@ export class Supervisor {
     this.#restarts++;
     this.#log.error({ event: 'worker-died', workerPid: pid, how, delayMs }, 'worker died, starting another');
     place.restart = setTimeout(() => this.#fork(place), delayMs);
+  }
+
+  #tellWorkers(): void {
+    this.#events.onWorkers(this.pids);
   }
 
   #killStuck(): void {

@@ -70,12 +70,54 @@ export const Opcode = {
   SUBSCRIBE: 0x22,
   /** Answer's value: the node's statistics as JSON. */
   STATS: 0x23,
+  /** Second frame of a peer's connection. Value: its proof that it knows the secret (hello.ts). */
+  AUTHENTICATE: 0x24,
+
+  /**
+   * A write, from the node that leads the slot. Extras: ReplicateExtras. Key and value; of a tombstone the key is
+   * empty. Request ids on a link count up by one; one OK answers all frames up to its id that were not answered
+   * otherwise. Answers: OK applied or superseded, STALE the sender does not lead the slot here, NEED_FULL,
+   * OUT_OF_MEMORY, BUSY.
+   */
+  REPLICATE: 0x40,
+  /**
+   * Some of a node's items, for a copy that lacks them. Extras: u32 epoch. Value: item records (docs/protocol.md).
+   * Answer's value: u32 applied, u32 superseded, u32 refused, u32 not stored for want of memory. STALE as a whole.
+   */
+  ITEMS: 0x41,
+  /**
+   * Which version of a key a copy has. Extras: u32 epoch, u16 slot, u16 zero, 16 version (zero: none). Key.
+   * Answer: OK it has that version, or, for a version of none, nothing; VERSION_MISMATCH it has an older one, or none;
+   * EXISTS it has a newer one, which is in the value as an item record; STALE.
+   */
+  QUERY: 0x42,
+  /**
+   * Extras: u32 epoch, u8 fenced, u8 x 3 zero, u64 wall ms, u64 watermark ms. Key: incarnation. Answer: extras u32
+   * epoch, u8 lacks being declared in sync, u8 x 3 zero; value: incarnation.
+   */
+  HEARTBEAT: 0x43,
+  /** "You are in sync." Extras: u32 epoch. Value: bitmap of slots. Answer's value: bitmap of those now in sync. */
+  SYNCED: 0x44,
+  /**
+   * "Send me what you have." Extras: u32 epoch, u32 zero, u64 since ms. Value: bitmap of slots. ITEMS come on the asked
+   * node's own link; when all were applied there is the answer: value: bitmap of the slots for which the asked node was
+   * in sync when the leader before ended; extras: u64 ms before which it holds whatever that leader wrote there. STALE,
+   * BUSY.
+   */
+  PULL: 0x45,
+  /** Answer's value: JSON { name, incarnation, epoch, isFenced }. Runs in a worker: it answers for the data path. */
+  PROBE: 0x47,
+  /** Extras: u32 epoch. Value: u16 slots. Answer's value: u64 sum, u32 items for each. */
+  DIGESTS: 0x48,
 } as const;
 export type Opcode = (typeof Opcode)[keyof typeof Opcode];
 
 /** Request flags, one bit each; which opcode heeds which is said in docs/protocol.md. */
 export const RequestFlag = {
-  /** The two lowest bits: of a write 0 `one`, 1 `quorum`, 2 `all`; of a GET 0 `primary`, 1 `quorum`, 2 `nearest`. */
+  /**
+   * The two lowest bits: of a write 0 `one`, 1 `quorum`, 2 `all`; of a GET 0 `primary`, 1 `quorum`, 2 `nearest`,
+   * 3 `degraded`: from a copy that was in sync when it last heard of its primary.
+   */
   LEVEL_MASK: 0x03,
   /** Answer with Meta in the extras. */
   WANT_META: 0x04,
@@ -118,6 +160,17 @@ export const Status = {
   NOT_ENOUGH_REPLICAS: 0x0c,
   /** Value: a sentence. The connection is closed after it. */
   PROTOCOL_ERROR: 0x0d,
+  /**
+   * The node leads the slot but cannot run this yet: it is taking over, is fenced, or reaches too few copies for the
+   * level asked. The request did not run; try again in some milliseconds.
+   */
+  NOT_READY: 0x0e,
+  /** `nearest`, `degraded`: this copy may lack something. Ask the primary. */
+  NOT_IN_SYNC: 0x0f,
+  /** Peers: the sender does not lead the slot in the newest epoch known here. Extras: u32 epoch. Never counts. */
+  STALE: 0x10,
+  /** Peers: a change of expiry met another version than the one it is based on. */
+  NEED_FULL: 0x11,
 } as const;
 export type Status = (typeof Status)[keyof typeof Status];
 
@@ -164,6 +217,29 @@ export const HELLO_BYTES = 12;
  */
 export const HELLO_ANSWER_BYTES = 16;
 export const Role = { CLIENT: 0, PEER: 1 } as const;
+
+/**
+ * Of REPLICATE: u32 epoch of the sender, u16 slot, u8 kind, u8 zero, u64 time, u32 epoch and u16 node of the version,
+ * u16 heat, u64 expiry (ms since 1970, 0 never), u64 hash (tombstones: the key's; else 0). Kind EXPIRY has no value,
+ * and behind these the 16 bytes of the version it is based on. An item sent again keeps the epoch it was stamped in.
+ */
+export const REPLICATE_BYTES = 40;
+export const ItemKind = {
+  ITEM: 0,
+  TOMBSTONE: 1,
+  EXPIRY: 2,
+  /**
+   * In records: of the slot everything up to this version may have been forgotten; what the receiver has of it goes.
+   */
+  FLOOR: 3,
+  /** In records: the key with this hash had this version, and was evicted or expired. */
+  GHOST: 4,
+} as const;
+/**
+ * An item record in ITEMS and QUERY: u32 length of all, u8 kind (all but EXPIRY), u8 encoding, u16 slot, u64 time,
+ * u32 epoch and u16 node of the version, u16 heat, u64 expiry, u64 hash, u16 key length, u16 zero; then key and value.
+ */
+export const ITEM_RECORD_BYTES = 44;
 
 export const Limit = {
   KEY_BYTES_MAX: 65_535,

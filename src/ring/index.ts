@@ -1,8 +1,20 @@
 /**
- * The ring: from a key to its slot (slot.ts), from a member list to the slot table (points.ts, table.ts), from two
- * tables to what moves between them (plan.ts). Pure functions without state; other folders import this file only.
+ * The ring: from a key to its slot (slot.ts), from a member list to the slot table (points.ts, table.ts), from a table
+ * and who is away to an epoch's rows (overlay.ts), from two tables to what moves between them (plan.ts) and what that
+ * costs (estimate.ts). Pure functions without state; other folders import this file only.
  */
 
+export { type Amount, type Balance, balanceOf, estimateMovement, type MemberEstimate } from './estimate.js';
+export {
+  buildRows,
+  leaderOf,
+  NO_OVERLAY,
+  type Overlay,
+  RF_MAX,
+  RowRole,
+  type RowTable,
+  ranksNeeded,
+} from './overlay.js';
 export { type MemberMovement, type MovementPlan, planMovement } from './plan.js';
 export { type RingMember, WEIGHT_MAX } from './points.js';
 export { crc16, SLOTS, type Slot, slotOf } from './slot.js';

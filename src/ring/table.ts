@@ -35,28 +35,34 @@ export const LOAD_FACTOR_MAX = 1.05;
 /** The bound yields by this part of a member's share at a time. */
 const YIELD_STEP = 0.05;
 
-/** A slot's place on the 32-bit circle is its number shifted by this. */
-const POSITION_SHIFT = 18;
+/** Positions on the circle: slot s of n stands at s / n of the way round, which for 16,384 is s << 18. */
+const POSITIONS = 2 ** 32;
+
+export interface TableOptions {
+  /** For comparison only: Infinity gives plain consistent hashing. */
+  readonly loadFactorMax?: number;
+  /** A power of two, at most SLOTS; fewer only for small worlds in tests. */
+  readonly slots?: number;
+}
 
 /**
  * The table of a member list; the order of the list does not matter.
  *
- * `loadFactorMax` is for comparison only: Infinity gives plain consistent hashing.
  * @throws AssertionError when `rf` is not a positive integer, or the list makes no ring (see `sortMembers`).
  */
 export function buildSlotTable(
   members: readonly RingMember[],
   rf: number,
-  loadFactorMax: number = LOAD_FACTOR_MAX,
+  { loadFactorMax = LOAD_FACTOR_MAX, slots = SLOTS }: TableOptions = {},
 ): SlotTable {
   assert(Number.isInteger(rf) && rf >= 1, `a slot has one copy or more, not ${rf}`);
   const sorted = sortMembers(members);
-  const rows = new Uint16Array(SLOTS * rf).fill(NO_NODE);
+  const rows = new Uint16Array(slots * rf).fill(NO_NODE);
   const copies = Math.min(rf, sorted.length);
-  const chooser = new RowChooser(sorted, copies, loadFactorMax);
+  const chooser = new RowChooser(sorted, { copies, loadFactorMax, slots });
   const walk = new Walk(pointsOf(sorted), sorted.length);
-  for (let slot = SLOTS - 1; slot >= 0; slot--) {
-    const order = walk.from(slot * 2 ** POSITION_SHIFT);
+  for (let slot = slots - 1; slot >= 0; slot--) {
+    const order = walk.from(slot * (POSITIONS / slots));
     chooser.fill(rows.subarray(slot * rf, slot * rf + copies), order);
   }
   return { rf, members: sorted.map(({ name }) => name), rows };
@@ -110,12 +116,15 @@ class RowChooser {
   /** Slots held so far: `loads[rank][member]`. */
   private readonly loads: readonly Uint16Array[];
 
-  constructor(members: readonly RingMember[], copies: number, loadFactorMax: number) {
+  constructor(
+    members: readonly RingMember[],
+    { copies, loadFactorMax, slots }: Required<TableOptions> & { readonly copies: number },
+  ) {
     const zoneNames = [...new Set(members.map(({ zone = '' }) => zone))];
     const weightSum = members.reduce((sum, { weight = 1 }) => sum + weight, 0);
     this.zones = Uint16Array.from(members, ({ zone = '' }) => zoneNames.indexOf(zone));
     this.zoneCount = zoneNames.length;
-    this.shares = Float64Array.from(members, ({ weight = 1 }) => (SLOTS * weight) / weightSum);
+    this.shares = Float64Array.from(members, ({ weight = 1 }) => (slots * weight) / weightSum);
     this.bounds = this.shares.map((share) => Math.max(Math.ceil(share), Math.floor(loadFactorMax * share)));
     this.loads = Array.from({ length: copies }, () => new Uint16Array(members.length));
   }

@@ -24,6 +24,11 @@ export interface ArenaOptions {
   readonly geometry?: Partial<ArenaGeometry>;
   readonly clock?: 'system' | 'manual';
   readonly seed?: bigint;
+  /**
+   * Of a replicated arena: what its hashes are keyed with, the same on all nodes of a cluster, since deletions travel
+   * as hashes. Secret, or else keys can be chosen that collide.
+   */
+  readonly hashSeed?: bigint;
 }
 
 export interface ArenaGeometry {
@@ -46,22 +51,115 @@ export type StoreErrorCode =
   | 'IO';
 
 /** What a slot does on this node; the numbers are those of the state word in the segment. */
-export const SlotState = { NONE: 0, PRIMARY: 1 } as const;
+export const SlotState = {
+  NONE: 0,
+  /** Leads: serves reads and writes. */
+  PRIMARY: 1,
+  /** A copy in sync. */
+  REPLICA: 2,
+  /** A copy that may lack something. */
+  JOINING: 3,
+  /** Leads, but does not know yet that it has everything: serves nothing. */
+  TAKING_OVER: 4,
+} as const;
 export type SlotState = (typeof SlotState)[keyof typeof SlotState];
+
+/** Bits beside a slot's state. */
+export const SlotFlag = {
+  /** Acknowledged writes may be missing: too few copies could be asked when it was taken over. */
+  POSSIBLE_LOSS: 1,
+  /**
+   * A REPLICA whose primary is not heard any more: good for degraded reads and for promotion, not for `nearest`. Of a
+   * slot that is TAKING_OVER, JOINING or NONE: it was in sync, or led, when the leader before ended, so it holds all
+   * that was acknowledged until then; gone with the next change of leader, with a missed epoch, and with the memory.
+   */
+  DETACHED: 2,
+  /** Taken over, but what was merged is not on a majority yet: no quorum level (clusters of four copies and more). */
+  MERGING: 4,
+  /** A peer answered STALE: leads again only with the next epoch. */
+  DEPOSED: 8,
+} as const;
+
+/** Entries of a slot's row in shared memory. */
+export const ROW_MAX = 10;
+
+/** An epoch, as every slot of this node is to know it. */
+export interface Installation {
+  readonly epoch: number;
+  readonly rf: number;
+  /** ROW_MAX node numbers a slot, leader first, 0 where there is none. */
+  readonly rows: Uint16Array;
+  /** RowRole (src/ring/overlay.ts) of each entry of `rows`. */
+  readonly roles: Uint8Array;
+  /** This memory may lead at once: the cluster begins with this epoch, or has one copy of everything. */
+  readonly isFounding: boolean;
+}
+
+/** Slots as bits: slot s is bit s & 7 of byte s >> 3. */
+export type SlotBits = Uint8Array;
+
+/** What this node knows of what another has. */
+export interface PeerBits {
+  /** It lacks something that this node, leading the slot, wrote. */
+  readonly missed: SlotBits;
+  /** Nothing is known: everything must be sent. A subset of `missed`. */
+  readonly whole: SlotBits;
+  /** It was told that it is in sync. */
+  readonly synced: SlotBits;
+  /** Nothing older than this is missed: milliseconds of a version; Infinity when nothing is. */
+  readonly sinceMs: number;
+}
+
+/** Of every slot, what is known of who led it before the present leader did. */
+export interface Reigns {
+  /** Its number; 0: not known. */
+  readonly leaders: Uint16Array;
+  /** Whatever it wrote before this is here. Milliseconds of a version; VERSION_MS_MAX: all of it. */
+  readonly heldUntilMs: Float64Array;
+}
+
+/** The highest milliseconds a version can have. */
+export const VERSION_MS_MAX = 2 ** 48 - 1;
+
+export interface PeerNews {
+  /** On the monotonic clock; 0: never. */
+  readonly heardAtMs: number;
+  /**
+   * All that the peer leads and wrote before is here, in slots for which this node was in sync. Milliseconds of a
+   * version.
+   */
+  readonly watermarkMs: number;
+}
+
+export interface Collected {
+  /** Item records (src/protocol/spec.ts). */
+  readonly bytes: Buffer;
+  readonly items: number;
+  /** Where to go on; 0: the segment is done. */
+  readonly next: number;
+}
 
 /** Bits of `Output.flags` after an execute. */
 export const OutputFlag = {
   /** Input is left over because the output is full: write it, then call execute(connection, 0). */
   MORE: 1,
-  /** Control frames wait: fetch them with takeControl(). */
+  /** Control frames or answers on links wait: fetch them with takeControl() and takeAnswers(). */
   CONTROL: 2,
   /** The peer broke the protocol: write the output, then close the connection. */
   CLOSE: 4,
+  /** Other connections have output: fetch it with nextOutput(). */
+  OTHERS: 8,
+  /**
+   * The peer is in a newer epoch (flags[2]). Its frames are held until that is installed: then execute(connection, 0).
+   */
+  BEHIND: 16,
 } as const;
 
 /** A frame that JavaScript answers: hello, topology, subscribe, stats. Buffers are copies. */
 export interface ControlFrame {
   readonly connection: number;
+  /** Of the peer whose connection it is; 0: a client's, or a connection without a hello. */
+  readonly nodeNumber: number;
   readonly requestId: number;
   readonly opcode: number;
   readonly flags: number;
@@ -95,6 +193,8 @@ export interface NativeStats {
   readonly moved: number;
   readonly outOfMemory: number;
   readonly protocolErrors: number;
+  /** Items of other nodes whose versions were too far ahead of this node's clock. */
+  readonly clockRefusals: number;
   readonly framesIn: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
@@ -118,14 +218,19 @@ export interface NativeWorker {
   readonly outputBytesMin: number;
   /** A new connection; nothing but HELLO is accepted on it until greet(). */
   connect(): number;
-  /** The hello was accepted. Then call execute(connection, 0): frames may have come behind it, and wait. */
-  greet(connection: number, role: number): void;
+  /**
+   * The hello was accepted. Then call execute(connection, 0): frames may have come behind it, and wait.
+   * @param nodeNumber of a peer
+   */
+  greet(connection: number, role: number, nodeNumber?: number): void;
+  /** Flags of OutputFlag stand in `flags[0]`: the end of a link owes others their answers. */
   disconnect(connection: number): void;
   /**
    * Takes the first `bytes` bytes of the input buffer as the next bytes of the connection, runs every complete frame,
    * and returns the number of bytes put into the output buffer. Flags of OutputFlag stand in `flags[0]`.
    */
   execute(connection: number, bytes: number): number;
+  /** What the last call said: 0 OutputFlag bits, 1 bytes of nextOutput(), 2 the epoch of BEHIND. */
   readonly flags: Uint32Array;
   /**
    * Gives the first `bytes` bytes of the output buffer to the socket `descriptor`, without waiting, and returns how
@@ -134,11 +239,100 @@ export interface NativeWorker {
   send(descriptor: number, bytes: number): number;
   takeControl(): ControlFrame[];
   /**
-   * Background work, bounded to about a millisecond: expiry, eviction ahead of need, learning. Call every 100 ms or so.
+   * A connection that this node opened, greeted by a peer, becomes this worker's link to it: what the leader of a slot
+   * writes goes there, and what comes are answers. The link ends with disconnect(). A second link to the same node is
+   * an error. @throws RangeError
+   */
+  linkUp(connection: number, nodeNumber: number): void;
+  /**
+   * A request of JavaScript's own on a link: a whole frame, which is copied, with the next id of the link; returned. It
+   * goes out by nextOutput(), and its answer comes by takeAnswers(): as lost, where the link broke and disconnect() is
+   * yet to be called. @throws RangeError when 1,024 are under way.
+   */
+  request(connection: number, frame: Buffer): number;
+  /** Answers to request(), CONTROL says that there are some. Copies. `status` is 0xff when the link was lost. */
+  takeAnswers(): LinkAnswer[];
+  /**
+   * Puts what a connection is owed into the output buffer: returns its number and writes the bytes' count to flags[1].
+   * -1 when nobody is owed anything. Whole frames: answers to earlier requests, and all that goes out on links. Call it
+   * until -1 after an execute, tick or disconnect with OTHERS, and after request().
+   */
+  nextOutput(): number;
+
+  // What follows takes segment locks one after the other; microseconds to some milliseconds.
+
+  /** Puts an epoch in place. False: this one, or a newer one, stands already. */
+  install(installation: Installation): boolean;
+  /** State of every slot. */
+  states(): Uint8Array;
+  /** SlotFlag bits of every slot. */
+  slotFlags(): Uint8Array;
+  reigns(): Reigns;
+  peerBits(nodeNumber: number): PeerBits;
+  peerNews(nodeNumber: number): PeerNews;
+  /** Notes a peer's heartbeat. */
+  heard(nodeNumber: number, watermarkMs: number): void;
+  /**
+   * The memory that a peer has now. If it is another one than when they last met, the peer lacks everything, and that
+   * is noted; true then.
+   */
+  meet(nodeNumber: number, incarnation: string): boolean;
+  /**
+   * Everything this node leads and wrote before is had by `nodeNumber`, in the slots for which it may think itself in
+   * sync; 0: by every node. Milliseconds of a version. Each peer is told its own: what one of them misses must not pass
+   * for acknowledged with it because another one has it.
+   */
+  watermarkMs(nodeNumber: number): number;
+  /** Slots led by that node: REPLICA gets DETACHED. Nothing else is touched. */
+  detach(nodeNumber: number): void;
+  /**
+   * Items of a segment's slots (bit i of `mask`: its i-th slot) written at `sinceMs` or later, tombstones included,
+   * from `cursor` (0 to begin) on, until `bytesMax` or a few hundred homes are reached.
+   */
+  collect(segment: number, mask: number, cursor: number, sinceMs: number, bytesMax: number): Collected;
+  /**
+   * Takes note that what is missed by a peer in these slots is about to be sent: clears missed and whole. Should this
+   * worker die before it says how that ended, it is missed again.
+   */
+  beginCatchUp(nodeNumber: number, slots: SlotBits): void;
+  /** What was begun could not be finished: it is missed again, from `sinceMs` on. */
+  failCatchUp(nodeNumber: number, slots: SlotBits, sinceMs: number): void;
+  /**
+   * Of these slots, those that this node leads and of which the peer misses nothing become synced, and are returned.
+   */
+  declareSynced(nodeNumber: number, slots: SlotBits): SlotBits;
+  /**
+   * The other end of it: JOINING becomes REPLICA, and REPLICA is no longer DETACHED, where `leader` leads and `epoch`
+   * stands; those are returned.
+   */
+  acceptSynced(leader: number, epoch: number, slots: SlotBits): SlotBits;
+  /** TAKING_OVER becomes PRIMARY with these flags, in the slots that are still in `epoch`. */
+  finishTakeOver(epoch: number, slots: SlotBits, flags: number): void;
+  /** Clears MERGING or POSSIBLE_LOSS. */
+  clearFlags(slots: SlotBits, flags: number): void;
+  /** Removes all items of slots in which this node has no part; others are left alone. */
+  drop(slots: SlotBits): void;
+  digest(slot: number): { readonly sum: bigint; readonly items: number };
+  /** Whether this is the live worker with the lowest place, which does the node's background work. */
+  isSteward(): boolean;
+
+  /**
+   * Background work, bounded to about a millisecond: expiry, eviction ahead of need, learning, requests that have
+   * waited too long. Call every 100 ms or so. Flags of OutputFlag stand in `flags[0]`.
    */
   tick(): void;
   /** Gives the place back. Open regions are sealed. */
   close(): void;
+  /** Ends as if its process had been killed and reaped: for the simulator, all of whose processes are one. */
+  abandon(): void;
+}
+
+export interface LinkAnswer {
+  readonly connection: number;
+  readonly requestId: number;
+  readonly status: number;
+  readonly extras: Buffer;
+  readonly value: Buffer;
 }
 
 export interface NativeArena {
@@ -152,11 +346,21 @@ export interface NativeArena {
   worker(): NativeWorker;
   /** Declares the process `pid` dead: its locks are scrubbed, its regions sealed. Returns the places freed. */
   reap(pid: number): number;
+  /** Slots of this memory, and slots of a segment: 16,384 and 16 in production. */
+  readonly slots: number;
+  readonly slotsPerSegment: number;
+  /** Puts an epoch in place, segment by segment under the locks. False: this one, or a newer one, stands already. */
+  install(installation: Installation): boolean;
   /**
-   * Puts every slot's state word in place, segment by segment under the locks. `states` has SLOTS entries of SlotState.
+   * A process took up a memory that an earlier one left. What it led it leads again if nothing can have been lost, else
+   * it takes over; its copies are JOINING.
    */
-  install(epoch: number, states: Uint8Array): void;
+  resume(isWhole: boolean): void;
   epoch(): number;
+  /** Writes are refused (NOT_READY) from this moment on the monotonic clock; 0: never. */
+  setFence(deadlineMs: number): void;
+  /** Whether that moment has passed. */
+  isFenced(): boolean;
   stats(): NativeStats;
   /** Items per slot, SLOTS entries. */
   slotItems(): Uint32Array;
@@ -171,6 +375,11 @@ export interface NativeArena {
 export interface Addon {
   create(options: ArenaOptions): NativeArena;
   attach(path: string): NativeArena;
+  /**
+   * Attaches to a memory whose creator died, and takes that one's part: workers may be using it. @throws Error `IN_USE`
+   * when the creator lives
+   */
+  takeOver(path: string): NativeArena;
   /**
    * A bound, listening TCP socket with SO_REUSEPORT: the kernel spreads connections over all workers. Returns its
    * descriptor.

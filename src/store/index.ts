@@ -1,3 +1,18 @@
 /** The typed face of the native store: what the daemon may use of it. */
-export type { ArenaOptions, ControlFrame, NativeArena, NativeStats, NativeWorker, StoreErrorCode } from './addon.js';
-export { loadAddon, OutputFlag, SlotState } from './addon.js';
+export type {
+  Addon,
+  ArenaOptions,
+  Collected,
+  ControlFrame,
+  Installation,
+  LinkAnswer,
+  NativeArena,
+  NativeStats,
+  NativeWorker,
+  PeerBits,
+  PeerNews,
+  Reigns,
+  SlotBits,
+  StoreErrorCode,
+} from './addon.js';
+export { loadAddon, OutputFlag, ROW_MAX, SlotFlag, SlotState, VERSION_MS_MAX } from './addon.js';

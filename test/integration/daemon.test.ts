@@ -2,7 +2,17 @@
 import { connect, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { Henge } from '../../src/client/index.js';
-import { frameBytes, helloExtras, Opcode, Role, readResponse, requestFrame, Status } from '../../src/protocol/index.js';
+import {
+  frameBytes,
+  helloExtras,
+  NONCE_BYTES,
+  Opcode,
+  peerHello,
+  Role,
+  readResponse,
+  requestFrame,
+  Status,
+} from '../../src/protocol/index.js';
 import { scratch, TestDaemon } from '../support/daemon.js';
 
 /** Long enough for a loaded machine; what is promised is checked by other means. */
@@ -101,8 +111,7 @@ test('SIGKILL of the whole daemon and a restart keep every acknowledged item', {
     await using client = await Henge.connect({ seeds: daemon.address, deadlineMs: 300 });
     const writing = writeSteadily(client);
     await new Promise((resolve) => setTimeout(resolve, 300));
-    for (const pid of daemon.workerPids) process.kill(pid, 'SIGKILL');
-    daemon.signal('SIGKILL');
+    daemon.killAll();
     await daemon.ended;
     acknowledged = await writing.stop();
   }
@@ -158,10 +167,11 @@ test('a stranger is told, and put out', { timeout: TIMEOUT_MS }, async () => {
   await new Promise((resolve) => socket.once('close', resolve));
 });
 
-test('a peer is refused while nodes do not talk to each other', { timeout: TIMEOUT_MS }, async () => {
+test('a stranger that calls itself a node is refused', { timeout: TIMEOUT_MS }, async () => {
   using folder = scratch();
   await using daemon = await TestDaemon.start(folder.path);
-  const hello = requestFrame({ opcode: Opcode.HELLO, id: 7, extras: helloExtras(Role.PEER, 0) });
+  const value = peerHello({ number: 9, nonce: Buffer.alloc(NONCE_BYTES) });
+  const hello = requestFrame({ opcode: Opcode.HELLO, id: 7, extras: helloExtras(Role.PEER, 0), value });
   const { answer } = await firstAnswer(daemon.address, hello);
   expect(answer).toMatchObject({ id: 7, status: Status.REFUSED });
 });

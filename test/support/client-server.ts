@@ -17,21 +17,22 @@ import {
 } from '../../src/protocol/index.js';
 
 export type Reply = Pick<ResponseFrame, 'status'> & Partial<ResponseFrame>;
-/** What becomes of a request: served as usual, answered otherwise, ignored, or punished with a reset. */
-export type Interception = 'serve' | 'ignore' | 'reset' | Reply | Buffer;
+/** What becomes of a request: served as usual or later, answered otherwise, ignored, or punished with a reset. */
+export type Interception = 'serve' | 'ignore' | 'reset' | { readonly delayMs: number } | Reply | Buffer;
 
-interface Item {
+export interface Item {
   encoding: number;
   value: Buffer;
   expiresAt: number;
+  /** First part of its version. */
   time: bigint;
 }
 
 const I64 = { min: -(2n ** 63n), max: 2n ** 63n - 1n };
 
 export class ReferenceServer {
-  /** By key as latin1. */
-  readonly items = new Map<string, Item>();
+  /** By key as latin1. Servers that are copies of each other may share them. */
+  items = new Map<string, Item>();
   readonly seen: RequestFrame[] = [];
   intercept: (frame: RequestFrame) => Interception = () => 'serve';
   topology: object;
@@ -124,6 +125,11 @@ export class ReferenceServer {
     this.seen.push(frame);
     const interception = this.intercept(frame);
     if (interception === 'ignore' || interception === 'reset' || Buffer.isBuffer(interception)) return interception;
+    if (typeof interception === 'object' && 'delayMs' in interception) {
+      const answer = responseFrame({ ...this.#run(frame), id: frame.id });
+      setTimeout(() => socket.write(answer), interception.delayMs);
+      return 'ignore';
+    }
     if (frame.opcode === Opcode.SUBSCRIBE) this.#subscribers.set(socket, true);
     const reply = interception === 'serve' ? this.#run(frame) : interception;
     return responseFrame({ ...reply, id: frame.id });
@@ -281,16 +287,23 @@ export class ReferenceServer {
 }
 
 /** What nodes tell of a cluster of these servers. */
-export function topologyOf(servers: readonly ReferenceServer[], epoch = 1): object {
+export function topologyOf(servers: readonly ReferenceServer[], epoch = 1, overlay: TopologyOverlay = {}): object {
+  const { rf = 1, away = [], zones = {} } = overlay;
   const members = servers.map(({ name, address }, index) => ({
     name,
     number: index + 1,
     address,
-    zone: '',
+    zone: zones[name] ?? '',
     weight: 1,
-    state: 'in',
+    state: away.includes(name) ? 'away' : 'in',
   }));
-  return { epoch, rf: 1, members };
+  return { epoch, rf, members };
+}
+
+export interface TopologyOverlay {
+  readonly rf?: number;
+  readonly away?: readonly string[];
+  readonly zones?: Readonly<Record<string, string>>;
 }
 
 function expiryOf(extras: Buffer, at: number): number {

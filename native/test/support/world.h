@@ -7,6 +7,7 @@
 #include <string>
 
 #include "../../store/worker.h"
+#include "rows.h"
 
 namespace check {
 
@@ -37,8 +38,7 @@ struct World {
       abort();
     }
     memory->setClock(ms);
-    std::string states(protocol::SLOTS, 1);
-    memory->install(1, reinterpret_cast<const uint8_t*>(states.data()));
+    memory->install(rows::epochOf(protocol::SLOTS, 1, 1, "1").installation());
     worker = Worker::open(*memory, &failure);
     out.resize(options.valueBytesMax);
   }

@@ -1,110 +1,89 @@
 /**
- * A registry in a folder, for clusters on one machine. REPLICATION.md rule 23: rename is not compare-and-swap, link is.
+ * A registry in a folder, for clusters on one machine: versions.ts keeps the records, lease-files.ts says who lives.
  *
- *   DIR/topology/1.json  2.json  3.json      each version of a record is a file of its own; the highest number counts
- *   DIR/members/a/1.json ...
- *   DIR/.staging/                            versions being written, under names nobody reads
+ * Changes are noticed by polling; fs.watch only makes the next poll come at once.
  *
- * A version is written whole to .staging, synced, and published by link(2) under its number, which fails if that file
- * exists: of two writers one wins, and nobody ever sees half a record. Nothing is overwritten. Old versions are removed
- * lowest first, never the first of all, and that order is what keeps compare-and-set true: a writer that slept between
- * reading and linking finds, after its link, that the version it built on is gone, and takes its file back.
- *
- * A name is held by an abstract Unix socket, which the kernel frees with the process, however that ends. Changes are
- * noticed by polling; fs.watch only makes the next poll come at once.
+ * How far a guard holds here: it is looked at after the version was written and before it is linked, but not in one
+ * step with that. A coordinator stopped in between, and replaced meanwhile, publishes one version too late. That
+ * version still is a compare-and-set on its own record: the new coordinator has not changed the record yet, and must
+ * build on it. To take such a version back after looking a second time would be worse, since nodes may have adopted it,
+ * and the number it had would be given twice.
  */
-import { createHash, randomUUID } from 'node:crypto';
 import { type FSWatcher, watch as watchFolder } from 'node:fs';
-import { link, mkdir, open, readdir, readFile, realpath, unlink } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { mkdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RecordKey, Registry, RegistryRecord, RegistryWatch } from '../../cluster/index.js';
+import {
+  type Guard,
+  isLeased,
+  type Lease,
+  type RecordKey,
+  type Registry,
+  type RegistryRecord,
+  type RegistryWatch,
+} from '../../cluster/index.js';
+import { DirectoryLease, LeasedContent } from './directory-lease.js';
+import { KnownRecords, type RegistryListener } from './known.js';
+import { LeaseFiles } from './lease-files.js';
+import { STAGING, VersionedFiles } from './versions.js';
 
-/** Versions kept beside the first: enough that a reader between listing and opening seldom finds its file gone. */
-const VERSIONS_KEPT = 8;
-/**
- * How often a reader starts over when the version it listed was removed meanwhile; each time means eight newer ones.
- */
-const READ_ATTEMPTS_MAX = 20;
 /** The longest a change stays unnoticed where fs.watch says nothing. */
 const POLL_MS = 500;
-const STAGING = '.staging';
-
-const isCode = (error: unknown, code: string): boolean => (error as NodeJS.ErrnoException)?.code === code;
-
-/** The numbers of the versions in a record's folder, ascending; none if there is no such folder. */
-async function versionsIn(folder: string): Promise<number[]> {
-  try {
-    const names = await readdir(folder);
-    const numbers = names.flatMap((name) => (/^\d+\.json$/.test(name) ? [Number.parseInt(name, 10)] : []));
-    return numbers.sort((a, b) => a - b);
-  } catch (error) {
-    if (isCode(error, 'ENOENT')) return [];
-    throw error;
-  }
-}
+/** How often reading a leased record starts over; each time means that another holder came. */
+const LEASED_READS_MAX = 20;
 
 export class DirectoryRegistry implements Registry {
   readonly location: string;
   readonly #folder: string;
+  readonly #records: VersionedFiles;
+  readonly #leaseFiles: LeaseFiles;
+  readonly #leases = new Set<Lease>();
   readonly #watches = new Set<DirectoryWatch>();
-  #nameLock: Server | undefined;
+  readonly #hints: FSWatcher[] = [];
 
-  private constructor(folder: string) {
+  private constructor(folder: string, records: VersionedFiles, leaseFiles: LeaseFiles) {
     this.#folder = folder;
+    this.#records = records;
+    this.#leaseFiles = leaseFiles;
+    leaseFiles.onEnded = () => this.#pollAll();
     this.location = `dir:${folder}`;
   }
 
-  /** Opens the registry in `folder`, which is made if it is missing. */
-  static async open(folder: string): Promise<DirectoryRegistry> {
-    await mkdir(join(folder, STAGING), { recursive: true, mode: 0o700 });
-    return new DirectoryRegistry(await realpath(folder));
+  /** Opens the registry in `path`, which is made if it is missing. */
+  static async open(path: string): Promise<DirectoryRegistry> {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    const folder = await realpath(path);
+    return new DirectoryRegistry(folder, await VersionedFiles.open(folder), await LeaseFiles.open(folder));
   }
 
   async get(key: RecordKey): Promise<RegistryRecord | undefined> {
-    for (let attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
-      const revision = (await versionsIn(this.#folderOf(key))).at(-1);
-      if (revision === undefined) return undefined;
-      try {
-        const value: unknown = JSON.parse(await readFile(this.#fileOf(key, revision), 'utf8'));
-        return { key, revision, value };
-      } catch (error) {
-        if (!isCode(error, 'ENOENT')) throw error;
-      }
-    }
-    throw new Error(`${this.location}: ${key} changes faster than it can be read`);
+    if (isLeased(key)) return this.#getLeased(key);
+    const newest = await this.#records.newest(key);
+    return newest && { key, revision: newest.revision, value: newest.content };
   }
 
   async list(prefix: string): Promise<RegistryRecord[]> {
-    const records = await Promise.all((await this.#keys(prefix)).map((key) => this.get(key)));
+    const keys: RecordKey[] = [
+      'config',
+      'topology',
+      'coordinator',
+      ...(await this.#records.namesIn('members')).map((name): RecordKey => `members/${name}`),
+      ...(await this.#records.namesIn('alive')).map((name): RecordKey => `alive/${name}`),
+    ];
+    const records = await Promise.all(keys.filter((key) => key.startsWith(prefix)).map((key) => this.get(key)));
     return records.filter((record) => record !== undefined);
   }
 
-  async put(key: RecordKey, value: unknown, revision: number): Promise<number | undefined> {
-    const folder = this.#folderOf(key);
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const before = (await versionsIn(folder)).at(-1) ?? 0;
-    if (before !== revision) return undefined;
-
-    const target = this.#fileOf(key, revision + 1);
-    const isPublished = await this.#publish(`${JSON.stringify(value, undefined, 2)}\n`, target);
-    if (!isPublished) return undefined;
-
-    const versions = await versionsIn(folder);
-    if (revision > 0 && !versions.includes(revision)) {
-      await unlink(target);
-      return undefined;
-    }
-    for (const old of versions.slice(1, -VERSIONS_KEPT)) {
-      await unlink(this.#fileOf(key, old)).catch((error: unknown) => {
-        if (!isCode(error, 'ENOENT')) throw error;
-      });
-    }
-    return revision + 1;
+  async put(key: RecordKey, value: unknown, revision: number, guard?: Guard): Promise<number | undefined> {
+    if (isLeased(key)) throw new RangeError(`${key} is leased: it is changed by Lease.hold()`);
+    const isAllowed = async (): Promise<boolean> =>
+      guard === undefined || ((await this.get(guard.key))?.revision ?? 0) === guard.revision;
+    if (!(await isAllowed())) return undefined;
+    return this.#records.publish(key, value, revision, isAllowed);
   }
 
-  watch(prefix: string, listener: (record: RegistryRecord) => void): RegistryWatch {
-    const watch = new DirectoryWatch(this.#folder, () => this.list(prefix), listener);
+  watch(prefix: string, listener: RegistryListener): RegistryWatch {
+    this.#watchHints();
+    const watch = new DirectoryWatch(() => this.list(prefix), listener);
     this.#watches.add(watch);
     return {
       close: () => {
@@ -114,102 +93,88 @@ export class DirectoryRegistry implements Registry {
     };
   }
 
-  async hold(nodeName: string): Promise<boolean> {
-    const digest = createHash('sha256').update(this.#folder).digest('hex').slice(0, 32);
-    const server = createServer((socket) => socket.destroy());
-    try {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen({ path: `\0henge-${digest}-${nodeName}`, exclusive: true }, resolve);
-      });
-    } catch (error) {
-      if (isCode(error, 'EADDRINUSE')) return false;
-      throw error;
-    }
-    server.unref();
-    this.#nameLock = server;
-    return true;
+  async openLease(ttlMs: number): Promise<Lease> {
+    const lease = await DirectoryLease.open({ leases: this.#leaseFiles, records: this.#records, ttlMs });
+    this.#leases.add(lease);
+    return lease;
   }
 
   async close(): Promise<void> {
     for (const watch of this.#watches) watch.close();
-    this.#watches.clear();
-    this.#nameLock?.close();
+    for (const hint of this.#hints) hint.close();
+    await Promise.all([...this.#leases].map((lease) => lease.close()));
+    this.#leaseFiles.close();
   }
 
-  #folderOf(key: RecordKey): string {
-    return join(this.#folder, key);
+  async #getLeased(key: RecordKey): Promise<RegistryRecord | undefined> {
+    let ended = 0;
+    for (let attempt = 0; attempt < LEASED_READS_MAX; attempt++) {
+      const newest = await this.#records.newest(key);
+      const content = LeasedContent.safeParse(newest?.content).data;
+      if (newest === undefined || content === undefined) return undefined;
+      if (await this.#leaseFiles.isAlive(content.lease))
+        return { key, revision: newest.revision, value: content.value };
+      // A holder that was replaced ends after its successor's version is there: only what ended as the newest is
+      // absent.
+      if (newest.revision === ended) return undefined;
+      ended = newest.revision;
+    }
+    throw new Error(`${this.location}: ${key} changes faster than it can be read`);
   }
 
-  #fileOf(key: RecordKey, revision: number): string {
-    return join(this.#folder, key, `${revision}.json`);
+  #pollAll(): void {
+    for (const watch of this.#watches) watch.poll();
   }
 
-  async #keys(prefix: string): Promise<RecordKey[]> {
-    const members = (await readdir(join(this.#folder, 'members')).catch(() => [])).sort();
-    const keys: RecordKey[] = ['config', 'topology', ...members.map((name): RecordKey => `members/${name}`)];
-    return keys.filter((key) => key.startsWith(prefix));
-  }
-
-  /** False if `target` existed. */
-  async #publish(text: string, target: string): Promise<boolean> {
-    const staged = join(this.#folder, STAGING, randomUUID());
-    const file = await open(staged, 'wx', 0o600);
+  #watchHints(): void {
+    if (this.#hints.length > 0) return;
     try {
-      await file.writeFile(text);
-      await file.sync();
-      await file.close();
-      await link(staged, target);
-      return true;
-    } catch (error) {
-      if (isCode(error, 'EEXIST')) return false;
-      throw error;
-    } finally {
-      await unlink(staged);
+      const versions = watchFolder(join(this.#folder, STAGING), { persistent: false }, () => this.#pollAll());
+      this.#hints.push(versions.on('error', () => versions.close()));
+      const leases = watchFolder(this.#leaseFiles.folder, { persistent: false }, (event) => {
+        // Keep-alives are changes of a file; leases that begin or end are names.
+        if (event === 'rename') this.#pollAll();
+      });
+      this.#hints.push(leases.on('error', () => leases.close()));
+    } catch {
+      // Out of inotify watches, say: polling alone will do.
     }
   }
 }
 
-/** Polls, remembers the revision it last reported of each key, and reports what is newer. */
 class DirectoryWatch {
   readonly #read: () => Promise<RegistryRecord[]>;
-  readonly #listener: (record: RegistryRecord) => void;
-  readonly #reported = new Map<string, number>();
+  readonly #known: KnownRecords;
   readonly #timer: NodeJS.Timeout;
-  #hint: FSWatcher | undefined;
   #isPolling = false;
-  #isClosed = false;
+  #isAskedAgain = false;
 
-  constructor(folder: string, read: () => Promise<RegistryRecord[]>, listener: (record: RegistryRecord) => void) {
+  constructor(read: () => Promise<RegistryRecord[]>, listener: RegistryListener) {
     this.#read = read;
-    this.#listener = listener;
-    this.#timer = setInterval(() => void this.#poll(), POLL_MS).unref();
-    try {
-      this.#hint = watchFolder(join(folder, STAGING), { persistent: false }, () => void this.#poll());
-      this.#hint.on('error', () => this.#hint?.close());
-    } catch {
-      // Out of inotify watches, say: polling alone will do.
-    }
-    void this.#poll();
+    this.#known = new KnownRecords(listener);
+    this.#timer = setInterval(() => this.poll(), POLL_MS).unref();
+    this.poll();
   }
 
   close(): void {
-    this.#isClosed = true;
+    this.#known.close();
     clearInterval(this.#timer);
-    this.#hint?.close();
+  }
+
+  poll(): void {
+    if (this.#isPolling) this.#isAskedAgain = true;
+    else void this.#poll();
   }
 
   async #poll(): Promise<void> {
-    if (this.#isPolling) return;
     this.#isPolling = true;
-    // A folder that cannot be read now is read again at the next poll; whoever must know asks get() and sees the error.
-    const records = await this.#read().catch(() => []);
+    do {
+      this.#isAskedAgain = false;
+      // A folder that cannot be read now is read again at the next poll; whoever must know asks get() and sees the
+      // error.
+      const records = await this.#read().catch(() => undefined);
+      if (records !== undefined) this.#known.takeAll(records);
+    } while (this.#isAskedAgain);
     this.#isPolling = false;
-    for (const record of records) {
-      if (this.#isClosed) return;
-      if (record.revision <= (this.#reported.get(record.key) ?? 0)) continue;
-      this.#reported.set(record.key, record.revision);
-      this.#listener(record);
-    }
   }
 }

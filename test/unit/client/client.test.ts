@@ -124,7 +124,7 @@ describe('get and set', () => {
     expect(version).toMatch(/^[0-9a-f]{28}$/);
     expect(await client.set('k', 'second', { ifAbsent: true })).toBeUndefined();
     const entry = await client.getEntry<string>('k');
-    expect(entry).toEqual({ value: 'first', version, ttlMs: Number.POSITIVE_INFINITY });
+    expect(entry).toEqual({ value: 'first', version, ttlMs: Number.POSITIVE_INFINITY, isDegraded: false });
     if (version === undefined) return;
     const later = await client.set('k', 'third', { ifVersion: version });
     expect(later && later > version).toBe(true);

@@ -86,7 +86,7 @@ describe('a node that does not answer', () => {
   });
 
   it('is left after a while, and found again', async () => {
-    server.intercept = ({ opcode }) => (opcode === Opcode.GET ? 'ignore' : 'serve');
+    server.intercept = ({ opcode }) => (opcode === Opcode.HELLO ? 'serve' : 'ignore');
     expect((await errorOf(client.get('k', { deadlineMs: 30 }))).code).toBe('DEADLINE');
     const down = new Promise<HengeError>((resolve) => client.on('down', (_, error) => resolve(error)));
     expect((await down).message).toContain('silent');
@@ -256,7 +256,7 @@ describe('a slot that moved', () => {
   }
 
   function ledByOther(key: Buffer): boolean {
-    return routes.primaryOf(slotOf(key)) === 1;
+    return routes.leaderOf(slotOf(key)) === 1;
   }
 
   it('is found by fetching the topology once, however many requests were refused', async () => {

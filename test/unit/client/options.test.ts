@@ -47,6 +47,13 @@ describe('connect options', () => {
     }
   });
 
+  it('reads are hedged only when asked for', () => {
+    const percentiles = [undefined, false, true, { percentile: 99 }].map(
+      (hedge) => settingsOf({ hedge }).hedgePercentile,
+    );
+    expect(percentiles).toEqual([undefined, undefined, 95, 99]);
+  });
+
   it.each([
     { ack: 'most' },
     { read: 'toString' },
@@ -54,6 +61,10 @@ describe('connect options', () => {
     { inFlightMax: 0 },
     { inFlightMax: 70_000 },
     { seeds: [] },
+    { suspectAfterMs: 1 },
+    { suspectAfterMs: Number.NaN },
+    { hedge: { percentile: 100 } },
+    { hedge: { percentile: 10 } },
   ])('%j is refused', (options) => {
     expect(codeOf(() => settingsOf(options as never))).toBe('INVALID_ARGUMENT');
   });

@@ -1,44 +1,47 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  judge,
-  type Mishap,
-  parseTopology,
-  RetryBudget,
-  Routes,
-  reconnectDelayMs,
-} from '../../../src/client/router.js';
-import { slotOf } from '../../../src/ring/index.js';
+import { parseTopology, Routes } from '../../../src/client/router.js';
+import { NO_NODE, SLOTS, slotOf } from '../../../src/ring/index.js';
 
-const mishap = (part: Partial<Mishap>): Mishap => ({
-  kind: 'busy',
-  isWrite: false,
-  attempts: 0,
-  msLeft: 1_000,
-  ...part,
-});
-const half = (): number => 0.5;
-const names = ['a', 'b', 'c'];
-const topology = (epoch: number) =>
-  parseTopology(
-    JSON.stringify({
-      epoch,
-      rf: 1,
-      members: names.map((name, index) => ({ name, number: index + 1, address: `h:${index}`, zone: '', weight: 1 })),
-    }),
-  );
+const NAMES = ['a', 'b', 'c', 'd', 'e'];
+
+interface World {
+  readonly epoch?: number;
+  readonly rf?: number;
+  readonly count?: number;
+  readonly away?: readonly string[];
+  readonly returning?: readonly string[];
+}
+
+function topology({ epoch = 1, rf = 1, count = 3, away = [], returning = [] }: World = {}) {
+  const stateOf = (name: string): string =>
+    away.includes(name) ? 'away' : returning.includes(name) ? 'returning' : 'in';
+  const members = NAMES.slice(0, count).map((name, index) => ({
+    name,
+    number: index + 1,
+    address: `h:${index}`,
+    zone: '',
+    weight: 1,
+    state: stateOf(name),
+  }));
+  return parseTopology(JSON.stringify({ epoch, rf, members }));
+}
+
+const slots = Array.from({ length: SLOTS }, (_, slot) => slot);
 
 describe('routes', () => {
   it('give every key one of the members, and use all of them', () => {
-    const routes = new Routes(topology(1));
-    const used = new Set(Array.from({ length: 1_000 }, (_, key) => routes.primaryOf(slotOf(`key:${key}`))));
+    const routes = new Routes(topology());
+    const used = new Set(Array.from({ length: 1_000 }, (_, key) => routes.leaderOf(slotOf(`key:${key}`))));
     expect([...used].sort()).toEqual([0, 1, 2]);
   });
 
   it('keep their table when only addresses are new', () => {
-    const routes = new Routes(topology(1));
-    expect(new Routes(topology(1), routes).table).toBe(routes.table);
-    expect(new Routes(topology(2), routes).table).not.toBe(routes.table);
+    const routes = new Routes(topology());
+    const readdressed = new Routes(topology(), routes);
+    expect([readdressed.table, readdressed.leaders]).toEqual([routes.table, routes.leaders]);
+    expect(readdressed.table).toBe(routes.table);
+    expect(readdressed.leaders).toBe(routes.leaders);
+    expect(new Routes(topology({ epoch: 2 }), routes).table).not.toBe(routes.table);
   });
 
   it('are never made of what is no topology', () => {
@@ -46,73 +49,80 @@ describe('routes', () => {
       expect(() => parseTopology(json)).toThrow(TypeError);
     }
   });
-});
 
-describe('a request without an answer', () => {
-  it('is sent again if it did not run, or is a read', () => {
-    for (const kind of ['moved', 'busy', 'lost'] as const) {
-      expect(judge(mishap({ kind }), new RetryBudget(), half).kind).toBe('retry');
-    }
-    for (const kind of ['moved', 'busy'] as const) {
-      expect(judge(mishap({ kind, isWrite: true }), new RetryBudget(), half).kind).toBe('retry');
+  it('pass a member that is away over, and move no other leader', () => {
+    const before = new Routes(topology({ rf: 2 }));
+    const after = new Routes(topology({ rf: 2, epoch: 2, away: ['a'] }), before);
+    for (const slot of slots) {
+      const [leader, other] = before.copiesOf(slot);
+      expect(after.leaderOf(slot)).toBe(leader === 0 ? other : leader);
     }
   });
 
-  it('is never sent again if it is a write that may have run', () => {
-    expect(judge(mishap({ kind: 'lost', isWrite: true }), new RetryBudget(), half)).toEqual({ kind: 'fail' });
-  });
-
-  it('follows the first redirect at once and free of charge, later ones after a pause and from the budget', () => {
-    const spent = new RetryBudget();
-    while (spent.spend());
-    expect(judge(mishap({ kind: 'moved' }), spent, half)).toEqual({ kind: 'retry', delayMs: 0 });
-    expect(judge(mishap({ kind: 'lost' }), spent, half)).toEqual({ kind: 'retry', delayMs: 0 });
-    expect(judge(mishap({ kind: 'moved', attempts: 1 }), spent, half)).toEqual({ kind: 'fail' });
-    expect(judge(mishap({ kind: 'lost', attempts: 1 }), spent, half)).toEqual({ kind: 'fail' });
-    expect(judge(mishap({ kind: 'moved', attempts: 1 }), new RetryBudget(), half)).toEqual({
-      kind: 'retry',
-      delayMs: 5,
-    });
-  });
-
-  it('is not sent again after its deadline', () => {
-    fc.assert(
-      fc.property(
-        fc.nat({ max: 40 }),
-        fc.nat({ max: 2_000 }),
-        fc.double({ min: 0, max: 0.999, noNaN: true }),
-        (attempts, msLeft, r) => {
-          const verdict = judge(mishap({ attempts, msLeft }), new RetryBudget(), () => r);
-          if (verdict.kind === 'retry') expect(verdict.delayMs).toBeLessThan(msLeft);
-          if (verdict.kind === 'retry') expect(verdict.delayMs).toBeLessThanOrEqual(250);
-        },
-      ),
-    );
-  });
-
-  it('adds at most a tenth to the load of a cluster that refuses everything', () => {
-    const budget = new RetryBudget();
-    while (budget.spend());
-    let retries = 0;
-    for (let request = 0; request < 10_000; request++) {
-      budget.earn(1);
-      if (judge(mishap({}), budget, half).kind === 'retry') retries++;
+  it('are the same whether made from those of the epoch before or anew', () => {
+    const before = new Routes(topology({ rf: 2, count: 4 }));
+    for (const away of [['a'], ['a', 'b', 'c'], []]) {
+      const next = topology({ rf: 2, count: 4, epoch: 2, away });
+      expect(new Routes(next, before).table.rows).toEqual(new Routes(next).table.rows);
     }
-    expect(retries).toBeGreaterThan(900);
-    expect(retries).toBeLessThanOrEqual(1_000);
+  });
+
+  it('read neither stand-ins nor members that return', () => {
+    const routes = new Routes(topology({ rf: 2, count: 4, epoch: 3, away: ['a'], returning: ['b'] }));
+    const base = new Routes(topology({ rf: 2, count: 4 }));
+    for (const slot of slots) {
+      const copies = routes.copiesOf(slot);
+      const inSync = base.copiesOf(slot).filter((member) => member !== 0 && member !== 1);
+      // Where both copies were struck out, a stand-in leads, and is all there is.
+      expect(copies).toEqual(inSync.length > 0 ? inSync : [routes.leaderOf(slot)]);
+    }
+  });
+
+  it('lead to nobody where all members are away', () => {
+    const routes = new Routes(topology({ rf: 1, count: 2, away: ['a', 'b'] }));
+    expect(routes.leaderOf(5)).toBe(NO_NODE);
+    expect(routes.copiesOf(5)).toEqual([]);
+    expect(routes.cheapestCopy(5, () => 0, 0)).toBe(NO_NODE);
   });
 });
 
-describe('reconnecting', () => {
-  it('happens at once the first time, then after growing pauses of at most half a second', () => {
-    const delays = Array.from({ length: 20 }, (_, attempt) => reconnectDelayMs(attempt, half));
-    expect(delays[0]).toBe(0);
-    expect(delays[1]).toBeGreaterThan(0);
-    for (let i = 1; i < delays.length; i++) expect(delays[i]).toBeGreaterThanOrEqual(delays[i - 1] as number);
-    expect(reconnectDelayMs(1_000, () => 0.999)).toBeLessThanOrEqual(500);
+describe('the cheapest copy', () => {
+  const routes = new Routes(topology({ rf: 3, count: 5 }));
+  const copies = routes.copiesOf(77);
+
+  it('is the one that costs least', () => {
+    for (const wanted of copies)
+      expect(routes.cheapestCopy(77, (member) => (member === wanted ? 1 : 2), 0)).toBe(wanted);
   });
 
-  it('is spread over time, so that clients do not return together', () => {
-    expect(reconnectDelayMs(5, () => 0)).toBeLessThan(reconnectDelayMs(5, () => 0.99));
+  it('is never one that may not be asked', () => {
+    const [first, second] = copies;
+    expect(routes.cheapestCopy(77, (member) => (member === second ? 9 : undefined), 0)).toBe(second);
+    expect(first).toBe(routes.leaderOf(77));
+    expect(routes.cheapestCopy(77, () => undefined, 0)).toBe(NO_NODE);
+  });
+
+  it('is each in its turn when all cost the same', () => {
+    expect([0, 1, 2, 3].map((turn) => routes.cheapestCopy(77, () => 0, turn))).toEqual([...copies, copies[0]]);
+  });
+});
+
+describe('the way round a leader', () => {
+  it('leads to the other copies, and to the leader last', () => {
+    const routes = new Routes(topology({ rf: 3 }));
+    const [leader = NO_NODE, ...others] = routes.copiesOf(5);
+    expect(routes.detourOf(5, () => true)).toEqual([...others, leader]);
+    expect(routes.detourOf(5, (member) => member !== leader)).toEqual(others);
+    expect(routes.detourOf(5, () => false)).toEqual([]);
+  });
+
+  it('is not there with one copy', () => {
+    expect(new Routes(topology({ rf: 1 })).detourOf(5, () => true)).toEqual([]);
+  });
+
+  it.each([1, 2, 3, 4, 5])('asks so many of %i copies that every quorum is met', (rf) => {
+    const quorum = Math.floor(rf / 2) + 1;
+    const { detourCopies } = new Routes(topology({ rf, count: 5 }));
+    expect(detourCopies + quorum).toBe(rf + 1);
   });
 });

@@ -24,7 +24,7 @@ describe('precedence', () => {
   test('a flag counts before the environment, that before the file, that before the default', () => {
     const config = file('all.yaml', 'memory: 32mb\nworkers: 2\nzone: file\n');
     const loaded = load({ memory: '128mb', config }, { HENGE_MEMORY: '64mb', HENGE_WORKERS: '3' });
-    expect(loaded.config).toMatchObject({ memory: 128 * 2 ** 20, workers: 3, zone: 'file', rf: 1 });
+    expect(loaded.config).toMatchObject({ memory: 128 * 2 ** 20, workers: 3, zone: 'file', rf: 2 });
     expect(loaded.sources).toMatchObject({
       memory: 'flag --memory',
       workers: 'environment HENGE_WORKERS',
@@ -64,7 +64,11 @@ describe('mistakes are refused with a sentence that names the source and the val
     [{ weight: '0' }, /--weight: "0" must be above 0/],
     [{ name: '../a' }, /--name: "..\/a" must be/],
     [{ logLevel: 'loud' }, /--log-level: "loud" must be one of/],
-    [{ rf: '2' }, /--rf 2: this release keeps one copy/],
+    [{ rf: '6' }, /--rf: "6" must be at most 5/],
+    [{ onPartition: 'hope' }, /--on-partition: "hope" must be serve or fence/],
+    [{ leaseTtl: '10ms' }, /--lease-ttl: "10ms" is less than 1s/],
+    [{ registry: 'etcd:http://10.0.0.1:2379' }, /--rf 2: .* give all of them the same --secret-file/],
+    [{ registry: 'etcd:10.0.0.1' }, /--registry address 10.0.0.1 is not http/],
     [{ maxValue: '8mb', memory: '64mb' }, /8388608 bytes \(--max-value\) can never fit/],
     [{ maxValue: '17mb', memory: '1gb' }, /--max-value: "17mb" is more than 16mb/],
     [{ registry: 'zookeeper:here' }, /--registry "zookeeper:here" is not understood/],

@@ -1,9 +1,12 @@
-import { mkdtemp, readdir, rm, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { RegistryRecord } from '../../../src/cluster/index.js';
 import { DirectoryRegistry } from '../../../src/daemon/registry/directory.js';
+import { counterText } from '../../../src/daemon/registry/lease-files.js';
+import { lockPlace } from '../../../src/daemon/registry/process-lock.js';
+import { VersionedFiles } from '../../../src/daemon/registry/versions.js';
 
 let folder: string;
 let registry: DirectoryRegistry;
@@ -60,12 +63,15 @@ test('old versions are removed, the first one and the newest stay', async () => 
 
 test('a writer that slept while its base was removed does not bring an old version back', async () => {
   for (let revision = 0; revision < 3; revision++) await registry.put('config', revision, revision);
-  // As it looks to one who listed revision 3 as the newest, and links 4 only after 4 and its base are gone.
-  await unlink(join(folder, 'config', '2.json'));
-  const link = registry.put('config', 'slept', 3);
-  await unlink(join(folder, 'config', '3.json'));
-  expect(await link).toBeUndefined();
-  expect(await readdir(join(folder, 'config'))).toEqual(['1.json']);
+  const records = await VersionedFiles.open(folder);
+  const isPublished = await records.publish('config', 'slept', 3, async () => {
+    // What others do while the writer sleeps before it links: many versions, of which only the newest are kept.
+    for (const version of [2, 3]) await unlink(join(folder, 'config', `${version}.json`));
+    await writeFile(join(folder, 'config', '12.json'), '"newest"');
+    return true;
+  });
+  expect(isPublished).toBeUndefined();
+  expect(await readdir(join(folder, 'config'))).toEqual(['1.json', '12.json']);
 });
 
 test('a half-written version is never read', async () => {
@@ -87,10 +93,67 @@ test('a watch tells what is there and what comes, each version once', async () =
   watch.close();
 });
 
-test('a name is held by one process at a time, until that lets go', async () => {
-  expect(await registry.hold('a')).toBe(true);
-  expect(await other.hold('a')).toBe(false);
-  expect(await other.hold('b')).toBe(true);
-  await registry.close();
-  await expect.poll(() => other.hold('a')).toBe(true);
+test('what a hand wrote that is not JSON is given as text, and holds nothing else up', async () => {
+  const seen: unknown[] = [];
+  const watch = registry.watch('', ({ value }) => seen.push(value));
+  await registry.put('topology', 'good', 0);
+  await mkdir(join(folder, 'config'));
+  await writeFile(join(folder, 'config', '1.json'), '{"tor');
+  expect((await other.get('config'))?.value).toBe('{"tor');
+  await expect.poll(() => [...seen].sort()).toEqual(['good', '{"tor']);
+  watch.close();
+});
+
+test('a guard is looked at when everything is written, not only before', async () => {
+  const records = await VersionedFiles.open(folder);
+  const revision = await records.publish('config', 'late', 0, async () => {
+    expect(await readdir(join(folder, '.staging'))).toHaveLength(1);
+    return false;
+  });
+  expect(revision).toBeUndefined();
+  expect(await registry.get('config')).toBeUndefined();
+  expect(await readdir(join(folder, '.staging'))).toEqual([]);
+});
+
+describe('a lease', () => {
+  /** A lease as another machine, or another network namespace, would leave it. */
+  async function writeForeignLease(ttlMs: number, place: string): Promise<string> {
+    const file = join(folder, '.leases', 'foreign');
+    await writeFile(file, `${counterText(0)}\n${JSON.stringify({ ttlMs, place })}\n`);
+    await mkdir(join(folder, 'alive', 'a'), { recursive: true });
+    await writeFile(join(folder, 'alive', 'a', '1.json'), JSON.stringify({ lease: 'foreign', value: { name: 'a' } }));
+    return file;
+  }
+
+  test('whose process holds no lock is over at once', async () => {
+    await writeForeignLease(600_000, await lockPlace());
+    expect(await registry.get('alive/a')).toBeUndefined();
+    expect(await readdir(join(folder, '.leases'))).toEqual([]);
+  });
+
+  test('whose lock cannot be seen from here lives while its counter moves', async () => {
+    const file = await writeForeignLease(1_000, 'elsewhere');
+    for (let count = 1; count <= 20; count++) {
+      await writeFile(file, counterText(count), { flag: 'r+' });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      expect(await registry.get('alive/a')).toEqual({ key: 'alive/a', revision: 1, value: { name: 'a' } });
+    }
+    await expect.poll(() => registry.get('alive/a'), { timeout: 20_000 }).toBeUndefined();
+    expect(await readdir(join(folder, '.leases'))).toEqual([]);
+  });
+
+  test('whose file was cut off by a power failure is over', async () => {
+    await writeFile(await writeForeignLease(600_000, 'elsewhere'), '0000');
+    expect(await registry.get('alive/a')).toBeUndefined();
+  });
+
+  test('is lost when its file is removed, and its holder told', async () => {
+    const lease = await registry.openLease(2_000);
+    await lease.hold('alive/a', {});
+    for (const token of await readdir(join(folder, '.leases'))) await unlink(join(folder, '.leases', token));
+    await expect.poll(() => lease.isLost, { timeout: 20_000 }).toBe(true);
+    await lease.lost;
+    expect(await other.get('alive/a')).toBeUndefined();
+    await expect(lease.hold('alive/a', {})).rejects.toThrow('the lease is lost');
+  });
 });

@@ -116,7 +116,7 @@ describe('a slot table', () => {
 
 describe('where the bound does not bind', () => {
   const unbounded = (members: readonly RingMember[], rf: number) =>
-    buildSlotTable(members, rf, Number.POSITIVE_INFINITY);
+    buildSlotTable(members, rf, { loadFactorMax: Number.POSITIVE_INFINITY });
 
   it("each slot's primary is the member that hashring finds at the slot's place", () => {
     fc.assert(

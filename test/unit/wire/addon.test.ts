@@ -7,10 +7,12 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { helloExtras, Opcode, Role, readResponse, requestFrame, SLOTS, Status } from '../../../src/protocol/index.js';
 import {
   type ArenaOptions,
+  type Installation,
   loadAddon,
   type NativeArena,
   type NativeWorker,
   OutputFlag,
+  ROW_MAX,
 } from '../../../src/store/addon.js';
 
 const addon = loadAddon();
@@ -46,9 +48,16 @@ class Desk {
 
 const opened: (NativeArena | NativeWorker)[] = [];
 
+/** An epoch in which node 1 alone holds everything. */
+function leading(epoch: number): Installation {
+  const rows = new Uint16Array(SLOTS * ROW_MAX);
+  for (let slot = 0; slot < SLOTS; slot++) rows[slot * ROW_MAX] = OPTIONS.nodeNumber;
+  return { epoch, rf: 1, rows, roles: new Uint8Array(SLOTS * ROW_MAX), isFounding: true };
+}
+
 function openArena(options: ArenaOptions = OPTIONS): NativeArena {
   const arena = addon.create(options);
-  arena.install(1, new Uint8Array(SLOTS).fill(1));
+  arena.install(leading(1));
   opened.push(arena);
   return arena;
 }
@@ -136,10 +145,12 @@ describe('the addon', () => {
     expect(desk.worker.flags[0]).toBe(OutputFlag.CLOSE);
   });
 
-  it('refuses slot states that are not one per slot, or unknown', () => {
+  it('refuses rows that are not one per slot, or of unknown roles', () => {
     const arena = openArena();
-    expect(() => arena.install(2, new Uint8Array(3))).toThrow(/16384 slots, not 3/);
-    expect(() => arena.install(2, new Uint8Array(SLOTS).fill(9))).toThrow(/9 is not a state/);
+    expect(() => arena.install({ ...leading(2), rows: new Uint16Array(3) })).toThrow(/16384 slots/);
+    expect(() => arena.install({ ...leading(2), roles: new Uint8Array(SLOTS * ROW_MAX).fill(9) })).toThrow(
+      /9 is not a role/,
+    );
     expect(arena.epoch()).toBe(1);
   });
 

@@ -1,0 +1,99 @@
+// The words of replication: what a slot does on this node, who has copies of it, what a write sends them, and what is
+// known of what each has. No logic.
+//
+// The table of what changes a slot's state is in slot_state.cc; rows and peers are kept in shared memory by
+// installer.cc, peers.cc and rings.cc. Bits of slots travel as text: slot s is bit s & 7 of byte s >> 3.
+#pragma once
+
+#include <string>
+
+#include "types.h"
+
+namespace henge {
+
+constexpr uint32_t ROW_MAX = 10;     // entries of a slot's row: five copies, and a stand-in for each
+constexpr uint32_t PEERS_MAX = 128;  // other nodes that are kept account of
+constexpr uint32_t LINKS_MAX = 127;  // of a worker: one to every other node
+constexpr uint32_t RF_MAX = 5;
+
+enum class SlotState : uint8_t {
+  NONE = 0,
+  PRIMARY = 1,      // leads
+  REPLICA = 2,      // a copy in sync
+  JOINING = 3,      // a copy that may lack something
+  TAKING_OVER = 4,  // leads, but does not know yet that it has everything
+};
+
+namespace SlotFlag {
+constexpr uint8_t POSSIBLE_LOSS = 1;
+// Of a REPLICA: its primary is not heard any more. Of a slot that is neither that nor led: it was in sync, or led, when
+// the leader before ended.
+constexpr uint8_t DETACHED = 2;
+constexpr uint8_t MERGING = 4;
+constexpr uint8_t DEPOSED = 8;
+}  // namespace SlotFlag
+
+enum class RowRole : uint8_t { MEMBER = 0, STAND_IN = 1, RETURNING = 2, AWAY = 3 };
+
+namespace ReadLevel {
+constexpr uint8_t PRIMARY = 0, QUORUM = 1, NEAREST = 2, DEGRADED = 3;
+}
+namespace WriteLevel {
+constexpr uint8_t ONE = 0, QUORUM = 1, ALL = 2;
+}
+
+// An epoch. `rows` and `roles` have ROW_MAX entries a slot, leader first, node 0 where there is none.
+struct Installation {
+  uint32_t epoch = 0;
+  uint32_t rf = 1;
+  const uint16_t* rows = nullptr;
+  const uint8_t* roles = nullptr;
+  bool isFounding = false;  // this memory may lead at once
+};
+
+// The last write of a worker, for the copies. Views are good until the worker's next operation.
+struct Written {
+  uint8_t kind = 0;  // protocol::ItemKind
+  uint8_t encoding = 0;
+  uint16_t slot = 0;
+  uint16_t heat = 0;
+  uint32_t epoch = 0;  // in which this node leads the slot; an item sent again has an older one in its version
+  uint64_t hash = 0;
+  uint64_t expiresAt = 0;
+  Version version;
+  Version base;  // EXPIRY: what the copy must have
+  std::string_view key, value;
+  uint8_t linkCount = 0;  // links into whose rings it was pushed, under the lock
+  uint8_t links[ROW_MAX - 1] = {};
+};
+
+// What a copy says of a version it is asked about.
+enum class Match : uint8_t { SAME, OLDER, NEWER, STALE, BUSY };
+
+constexpr uint64_t SINCE_NOTHING = (1ULL << 48) - 1;
+
+// What this node knows of what another has, for the slots that it leads.
+struct PeerBits {
+  std::string missed, whole, synced;
+  uint64_t sinceMs = SINCE_NOTHING;  // nothing older is missed; SINCE_NOTHING (to JavaScript Infinity): nothing is
+};
+
+struct PeerNews {
+  uint64_t heardAtMs = 0;
+  uint64_t watermarkMs = 0;
+};
+
+// Of every slot, what is known of who led it before the present leader: its number, 0 if not known, and the moment
+// before which whatever it wrote is here; SINCE_NOTHING: all of it.
+struct Reigns {
+  std::string leaders;     // u16 each
+  std::string heldUntilMs; // double each
+};
+
+struct Collected {
+  std::string bytes;  // item records
+  uint32_t items = 0;
+  uint64_t next = 0;  // 0: the segment is done
+};
+
+}  // namespace henge

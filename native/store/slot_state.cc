@@ -1,0 +1,101 @@
+#include "slot_state.h"
+
+namespace henge {
+
+namespace {
+
+SlotState whenLeading(const SlotMoment& before, const SlotArrival& arrival) {
+  const bool isFirst = arrival.isFounding && before.epoch == 0;
+  if (arrival.rf == 1 || isFirst) return SlotState::PRIMARY;
+  return before.state == SlotState::PRIMARY && isContiguous(before, arrival) ? SlotState::PRIMARY
+                                                                             : SlotState::TAKING_OVER;
+}
+
+SlotState whenCopy(const SlotMoment& before, const SlotArrival& arrival) {
+  const bool stays =
+      before.state == SlotState::REPLICA && isContiguous(before, arrival) && before.leader == arrival.leader;
+  return stays ? SlotState::REPLICA : SlotState::JOINING;
+}
+
+// What goes along with a state that stays; and what whoever was in sync brings into the reign of the next leader: it
+// counts when that one takes over, until yet another one leads.
+uint8_t flagsAfter(const SlotMoment& before, SlotState state, bool isGapless, bool isSameLeader) {
+  if (before.state == state && isSameLeader) return static_cast<uint8_t>(before.flags & ~SlotFlag::DEPOSED);
+  if (state == SlotState::PRIMARY || state == SlotState::REPLICA) return 0;
+  const bool wasInSync = before.state == SlotState::REPLICA || before.state == SlotState::PRIMARY;
+  if (isGapless && wasInSync) return SlotFlag::DETACHED;
+  return isSameLeader ? static_cast<uint8_t>(before.flags & SlotFlag::DETACHED) : 0;
+}
+
+}  // namespace
+
+bool isContiguous(const SlotMoment& before, const SlotArrival& arrival) {
+  return before.epoch != 0 && before.epoch + 1 == arrival.epoch;
+}
+
+SlotMoment afterInstall(const SlotMoment& before, const SlotArrival& arrival) {
+  SlotMoment after;
+  after.epoch = arrival.epoch;
+  after.leader = arrival.leader;
+  if (arrival.isLeader) {
+    after.state = whenLeading(before, arrival);
+  } else if (arrival.isCopy) {
+    after.state = whenCopy(before, arrival);
+  }
+  const bool isGapless = isContiguous(before, arrival);
+  const bool isSameLeader = isGapless && before.leader == arrival.leader;
+  after.flags = flagsAfter(before, after.state, isGapless, isSameLeader);
+  after.leaderEpoch = isSameLeader ? before.leaderEpoch : arrival.epoch;
+  return after;
+}
+
+SlotMoment afterResume(const SlotMoment& before, bool isWhole, uint32_t rf) {
+  SlotMoment after = isWhole ? before : afterLoss(before, rf);
+  if (after.state == SlotState::REPLICA) after.state = SlotState::JOINING;
+  if (after.state == SlotState::JOINING) after.flags = 0;
+  return after;
+}
+
+SlotMoment afterLoss(const SlotMoment& before, uint32_t rf) {
+  SlotMoment after = before;
+  if (rf == 1) return after;
+  if (before.state == SlotState::PRIMARY || before.state == SlotState::TAKING_OVER) {
+    after.state = SlotState::TAKING_OVER;
+    after.flags = static_cast<uint8_t>(before.flags & SlotFlag::DEPOSED);
+  } else if (before.state == SlotState::REPLICA) {
+    after.state = SlotState::JOINING;
+    after.flags = 0;
+  }
+  return after;
+}
+
+SlotMoment afterSynced(const SlotMoment& before) {
+  SlotMoment after = before;
+  if (before.state != SlotState::JOINING && before.state != SlotState::REPLICA) return after;
+  after.state = SlotState::REPLICA;
+  after.flags = 0;
+  return after;
+}
+
+SlotMoment afterDetach(const SlotMoment& before) {
+  SlotMoment after = before;
+  if (before.state == SlotState::REPLICA) after.flags |= SlotFlag::DETACHED;
+  return after;
+}
+
+SlotMoment afterStale(const SlotMoment& before) {
+  SlotMoment after = before;
+  if (before.state == SlotState::PRIMARY || before.state == SlotState::TAKING_OVER) after.flags |= SlotFlag::DEPOSED;
+  return after;
+}
+
+SlotMoment afterTakeOver(const SlotMoment& before, uint8_t flags) {
+  SlotMoment after = before;
+  if (before.state != SlotState::TAKING_OVER) return after;
+  after.state = SlotState::PRIMARY;
+  const auto kept = static_cast<uint8_t>(before.flags & SlotFlag::DEPOSED);
+  after.flags = static_cast<uint8_t>(kept | (flags & (SlotFlag::POSSIBLE_LOSS | SlotFlag::MERGING)));
+  return after;
+}
+
+}  // namespace henge

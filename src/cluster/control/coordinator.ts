@@ -1,0 +1,166 @@
+/**
+ * What the coordinator does next: a pure function of what it knows. It never remembers a phase; whoever is elected
+ * derives everything from the records and goes on where the other was.
+ *
+ * Death. A member counts as dead when its lease has lapsed *and* the probes fail. The first lapse has all members
+ * probed, and those that fail go into the same epoch: killed ones at once (nobody listens), silent ones when they were
+ * silent for two rounds. When more than half would go at once the fault is likelier to be the registry's, or ours: then
+ * only lapsed leases count, and only when no lease has come or gone for a lease's life. A cluster that fences waits,
+ * for a silent member, until its lease is over even if it was taken away early.
+ *
+ * Return. A member that is away and lives again is `returning`; so is one whose memory is not the one that was known:
+ * it restarted empty, and is not the same copy. Returning members that say they are in sync in this very epoch are
+ * restored. After the grace period stand-ins get old data too.
+ *
+ * With one copy of everything there is nothing to fail over to: a lost node's slots wait for it.
+ */
+import type { AliveRecord, EpochRecord, MemberRecord, TopologyRecord } from '../records.js';
+import { type ProbeRound, ROUND_FRESH_MS } from './failure.js';
+
+/** A single round of silence may be a pause of ours. */
+const SILENT_ROUNDS = 2;
+
+export interface Known {
+  readonly self: string;
+  readonly rf: number;
+  readonly isFencing: boolean;
+  readonly ttlMs: number;
+  readonly graceMs: number;
+  readonly topology: TopologyRecord;
+  readonly members: ReadonlyMap<string, MemberRecord>;
+  readonly alive: ReadonlyMap<string, AliveRecord>;
+  /** Members without a lease that may be judged for it, and since when. */
+  readonly lapsedAtMs: ReadonlyMap<string, number>;
+  /** When a lease last began or lapsed. */
+  readonly leasesChangedAtMs: number;
+  /** Since when each member has been away, as far as this node saw it. */
+  readonly awaySinceMs: ReadonlyMap<string, number>;
+  readonly round: ProbeRound | undefined;
+}
+
+export type Decision =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'probe'; readonly names: readonly string[] }
+  | { readonly kind: 'publish'; readonly epoch: EpochRecord }
+  /** The member has another memory than its record says, and the topology knows. */
+  | { readonly kind: 'renew'; readonly member: MemberRecord };
+
+const NOTHING: Decision = { kind: 'nothing' };
+
+export function decide(known: Known, nowMs: number): Decision {
+  if (known.rf === 1) return renewal(known, () => true);
+  const round = freshRound(known, nowMs);
+  const unknown = namesToProbe(known, round);
+  if (unknown.length > 0) return { kind: 'probe', names: unknown };
+  const dead = deadMembers(known, round, nowMs);
+  if (dead === 'ask again') return { kind: 'probe', names: everybodyElse(known) };
+
+  const epoch = nextEpoch(known, { dead, round, nowMs });
+  if (epoch !== undefined) return { kind: 'publish', epoch };
+  return renewal(known, (name) => known.topology.current.returning.includes(name));
+}
+
+function freshRound({ round }: Known, nowMs: number): ProbeRound | undefined {
+  return round !== undefined && nowMs - round.finishedAtMs < ROUND_FRESH_MS ? round : undefined;
+}
+
+/** Those to be asked, if something depends on a member that no probe has told of. */
+function namesToProbe(known: Known, round: ProbeRound | undefined): readonly string[] {
+  const isUnasked = (name: string, sinceMs: number) =>
+    round === undefined || round.startedAtMs < sinceMs || !round.examined.has(name);
+  if ([...known.lapsedAtMs].some(([name, sinceMs]) => isJudged(known, name) && isUnasked(name, sinceMs))) {
+    return everybodyElse(known);
+  }
+  // All or none: a round replaces the one before.
+  const back = listedAway(known);
+  return back.some((name) => isUnasked(name, 0)) ? back : [];
+}
+
+function isJudged({ self, topology: { current } }: Known, name: string): boolean {
+  return name !== self && current.base.some((member) => member.name === name) && !current.away.includes(name);
+}
+
+function everybodyElse(known: Known): readonly string[] {
+  const names = known.topology.current.base.map(({ name }) => name).filter((name) => isJudged(known, name));
+  return [...names, ...listedAway(known)];
+}
+
+/** Members that are away and have a lease. This node needs no probe to know that it lives. */
+function listedAway({ self, alive, topology: { current } }: Known): readonly string[] {
+  return current.away.filter((name) => name !== self && alive.has(name));
+}
+
+/** Those that are to be away from now on. */
+function deadMembers(known: Known, round: ProbeRound | undefined, nowMs: number): readonly string[] | 'ask again' {
+  const { current } = known.topology;
+  const subjects = current.base.map(({ name }) => name).filter((name) => isJudged(known, name));
+  const isFailing = (name: string) => (round?.examined.get(name)?.fitness ?? 'fit') !== 'fit';
+  const isRefused = (name: string) => round?.examined.get(name)?.fitness === 'refused';
+  const lapsed = subjects.filter((name) => known.lapsedAtMs.has(name) && isFailing(name));
+  if (lapsed.length === 0) return [];
+
+  const leased = subjects.filter((name) => known.alive.has(name) && isFailing(name));
+  const present = current.base.length - current.away.length;
+  if ((lapsed.length + leased.length) * 2 > present) {
+    if (lapsed.length * 2 > present && nowMs - known.leasesChangedAtMs < known.ttlMs) return [];
+    return lapsed.filter((name) => isOver(known, name, isRefused(name), nowMs));
+  }
+  if (known.isFencing) return lapsed.filter((name) => isOver(known, name, isRefused(name), nowMs));
+  const isSettled = (name: string) =>
+    isRefused(name) || (round?.examined.get(name)?.rounds ?? SILENT_ROUNDS) >= SILENT_ROUNDS;
+  return leased.every(isSettled) ? [...lapsed, ...leased] : 'ask again';
+}
+
+/** Whether a member without a lease cannot be acknowledging writes any more. */
+function isOver({ isFencing, lapsedAtMs, ttlMs }: Known, name: string, isRefused: boolean, nowMs: number): boolean {
+  return !isFencing || isRefused || nowMs - (lapsedAtMs.get(name) ?? nowMs) >= ttlMs;
+}
+
+interface Findings {
+  readonly dead: readonly string[];
+  readonly round: ProbeRound | undefined;
+  readonly nowMs: number;
+}
+
+/** The epoch that takes in everything that is known, undefined when that is the one there is. */
+function nextEpoch(known: Known, { dead, round, nowMs }: Findings): EpochRecord | undefined {
+  const { current } = known.topology;
+  const isBack = (name: string) =>
+    known.alive.has(name) && (name === known.self || round?.examined.get(name)?.fitness === 'fit');
+  const isAway = (name: string) => (current.away.includes(name) ? !isBack(name) : dead.includes(name));
+  const isReturning = (name: string) => {
+    if (current.away.includes(name)) return true;
+    return current.returning.includes(name) ? !isRestored(known, name) : hasOtherMemory(known, name);
+  };
+  const names = current.base.map(({ name }) => name);
+  const away = names.filter(isAway);
+  const returning = names.filter((name) => !away.includes(name) && isReturning(name));
+  const isGraceOver = away.some((name) => nowMs - (known.awaySinceMs.get(name) ?? nowMs) >= known.graceMs);
+  const isFilling = away.length > 0 && (current.isFilling || isGraceOver);
+
+  const isSame =
+    away.join() === current.away.join() &&
+    returning.join() === current.returning.join() &&
+    isFilling === current.isFilling;
+  return isSame ? undefined : { ...current, epoch: current.epoch + 1, away, returning, isFilling };
+}
+
+function hasOtherMemory({ alive, members }: Known, name: string): boolean {
+  const [told, recorded] = [alive.get(name)?.incarnation, members.get(name)?.incarnation];
+  return told !== undefined && recorded !== undefined && recorded !== '' && told !== recorded;
+}
+
+function isRestored(known: Known, name: string): boolean {
+  const { epoch } = known.topology.current;
+  const record = known.alive.get(name);
+  return record?.epoch === epoch && record.syncedEpoch === epoch && !hasOtherMemory(known, name);
+}
+
+function renewal(known: Known, isDue: (name: string) => boolean): Decision {
+  for (const { name } of known.topology.current.base) {
+    const [record, incarnation] = [known.members.get(name), known.alive.get(name)?.incarnation];
+    if (record === undefined || incarnation === undefined) continue;
+    if (isDue(name) && hasOtherMemory(known, name)) return { kind: 'renew', member: { ...record, incarnation } };
+  }
+  return NOTHING;
+}

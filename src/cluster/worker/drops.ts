@@ -1,0 +1,42 @@
+/**
+ * Lets go of items in slots in which this node has no part any more. Not at once: for half a minute they may still be
+ * asked for by whoever took the slot over, or be at home again with the next epoch. Some segments at a time, since each
+ * takes the lock that requests take.
+ */
+import { type SlotBits, SlotState } from '../../store/index.js';
+import type { WorkerEnv } from './env.js';
+import { addSlot, noSlots } from './slot-bits.js';
+
+const DELAY_MS = 30_000;
+const SLOTS_AT_ONCE_MAX = 256;
+
+export class Drops {
+  readonly #env: WorkerEnv;
+  /** Since when a slot has been without a part here; Infinity: it has one, or was dropped. */
+  readonly #sinceMs: Float64Array;
+  readonly #wasNone: Uint8Array;
+
+  constructor(env: WorkerEnv) {
+    this.#env = env;
+    this.#sinceMs = new Float64Array(env.slots).fill(Number.POSITIVE_INFINITY);
+    this.#wasNone = new Uint8Array(env.slots);
+  }
+
+  tick(states: Uint8Array): void {
+    const nowMs = this.#env.monoMs();
+    const due: SlotBits = noSlots(this.#env.slots);
+    let dueCount = 0;
+    for (let slot = 0; slot < states.length; slot++) {
+      const isNone = states[slot] === SlotState.NONE;
+      if (isNone !== (this.#wasNone[slot] === 1)) {
+        this.#wasNone[slot] = Number(isNone);
+        this.#sinceMs[slot] = isNone ? nowMs : Number.POSITIVE_INFINITY;
+      }
+      if (nowMs - (this.#sinceMs[slot] as number) < DELAY_MS || dueCount === SLOTS_AT_ONCE_MAX) continue;
+      this.#sinceMs[slot] = Number.POSITIVE_INFINITY;
+      addSlot(due, slot);
+      dueCount++;
+    }
+    if (dueCount > 0) this.#env.native.drop(due);
+  }
+}

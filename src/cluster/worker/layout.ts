@@ -1,0 +1,80 @@
+/**
+ * An epoch as a worker's core looks at it: who leads each slot, who is in its row and as what.
+ *
+ * Building it takes tens of milliseconds of the thread that serves requests, so a worker does it only when it must put
+ * an epoch in place itself, or does the node's background work.
+ */
+import { NO_NODE, RowRole, type SlotTable } from '../../ring/index.js';
+import { type Installation, ROW_MAX } from '../../store/index.js';
+import type { TopologyView } from '../records.js';
+import { installationOf, type SlotTables } from '../rows.js';
+
+export class Layout {
+  readonly view: TopologyView;
+  readonly slots: number;
+  readonly installation: Installation;
+  readonly #table: SlotTable;
+  /** Numbers of the table's members. */
+  readonly #numbers: readonly number[];
+
+  constructor(view: TopologyView, slots: number, tables: SlotTables) {
+    this.view = view;
+    this.slots = slots;
+    this.#table = tables.of(view);
+    this.#numbers = this.#table.members.map((name) => view.members.find((member) => member.name === name)?.number ?? 0);
+    // With one copy of everything there is nobody to ask: whoever leads may.
+    this.installation = installationOf(view, view.rf === 1, slots, this.#table);
+  }
+
+  get epoch(): number {
+    return this.view.epoch;
+  }
+
+  /** Acknowledgements of a quorum, the leader's own included. */
+  get quorum(): number {
+    return Math.floor(this.view.rf / 2) + 1;
+  }
+
+  /** The number of the node that leads a slot, 0 when nobody does. */
+  leaderOf(slot: number): number {
+    const at = slot * ROW_MAX;
+    return this.installation.roles[at] === RowRole.AWAY ? 0 : (this.installation.rows[at] as number);
+  }
+
+  /** Numbers of those in a slot's row that are here, the leader first. */
+  presentIn(slot: number): number[] {
+    const { rows, roles } = this.installation;
+    const present: number[] = [];
+    for (let at = slot * ROW_MAX; at < (slot + 1) * ROW_MAX && rows[at] !== 0; at++) {
+      if (roles[at] !== RowRole.AWAY) present.push(rows[at] as number);
+    }
+    return present;
+  }
+
+  /** undefined: not in the row. */
+  roleOf(slot: number, number: number): RowRole | undefined {
+    const { rows, roles } = this.installation;
+    for (let at = slot * ROW_MAX; at < (slot + 1) * ROW_MAX && rows[at] !== 0; at++) {
+      if (rows[at] === number) return roles[at] as RowRole;
+    }
+    return undefined;
+  }
+
+  /** Numbers of the base row: who would hold the slot if nobody were away. */
+  baseRow(slot: number): readonly number[] {
+    const row: number[] = [];
+    const from = slot * this.#table.rf;
+    for (let rank = 0; rank < this.view.rf; rank++) {
+      const member = this.#table.rows[from + rank] as number;
+      if (member !== NO_NODE) row.push(this.#numbers[member] as number);
+    }
+    return row;
+  }
+
+  /** Whether `peer` would lead the slot if it were in sync: it may have been written to before `leader` was. */
+  precedes(slot: number, peer: number, leader: number): boolean {
+    const base = this.baseRow(slot);
+    const [peerAt, leaderAt] = [base.indexOf(peer), base.indexOf(leader)];
+    return peerAt !== -1 && (leaderAt === -1 || peerAt < leaderAt);
+  }
+}

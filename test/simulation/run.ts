@@ -1,0 +1,184 @@
+/**
+ * One run from one seed: a world is drawn, works under faults, is healed, must converge, and its history is judged.
+ */
+import { slotOf } from '../../src/ring/index.js';
+import { SlotState } from '../../src/store/index.js';
+import { checkCounters } from './check/counters.js';
+import { checkDeletes } from './check/deletes.js';
+import type { Operation } from './check/history.js';
+import { checkLeaders } from './check/leaders.js';
+import { checkVersions } from './check/versions.js';
+import { checkZones } from './check/zones.js';
+import { SimClient } from './world/client.js';
+import { Faults } from './world/faults.js';
+import type { Mutations } from './world/mutations.js';
+import { SLOTS } from './world/node.js';
+import type { WorldOptions } from './world/parts.js';
+import { Random } from './world/random.js';
+import { Workload } from './world/workload.js';
+import { World } from './world/world.js';
+
+export interface RunOptions {
+  readonly seed: number;
+  /** Classes of faults; drawn when missing. */
+  readonly faults?: readonly string[];
+  readonly safetyMs?: number;
+  readonly world?: Partial<WorldOptions>;
+  readonly mutations?: Mutations;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  readonly problems: readonly string[];
+  readonly reached: ReadonlySet<string>;
+  readonly faults: readonly string[];
+  readonly operations: number;
+  readonly steps: number;
+  readonly traceHash: string;
+  readonly notes: readonly string[];
+}
+
+/** By then all copies are in sync. */
+const START_MS = 700;
+const SAFETY_MS = 2_500;
+/** Healed, everything must be in place again within this time. */
+const LIVENESS_MS = 30_000;
+const DEADLINE_MS = 1_000;
+/** How often it is looked whether everything is in place. */
+const LOOK_MS = 100;
+
+export function simulate(options: RunOptions): RunResult {
+  const random = new Random(options.seed ^ 0x5eed);
+  const world = new World(options.seed, { ...drawWorld(random), ...options.world }, options.mutations);
+  const allowed = options.faults === undefined ? undefined : new Set(options.faults);
+  const faults = new Faults(world, random.fork(), allowed);
+  let history: readonly Operation[] = [];
+  try {
+    try {
+      const workload = makeWorkload(world, random);
+      history = workload.history;
+      live(world, { workload, faults, safetyMs: options.safetyMs ?? SAFETY_MS });
+    } catch (error) {
+      // Where the code itself says that something is wrong.
+      world.violation(error instanceof Error ? (error.stack ?? error.message) : String(error));
+      history = [];
+    }
+    return {
+      seed: options.seed,
+      problems: [...world.violations, ...judge(history)],
+      reached: world.reached,
+      faults: faults.names,
+      operations: history.length,
+      steps: world.schedule.steps,
+      notes: world.notes,
+      traceHash: world.traceHash(),
+    };
+  } finally {
+    world.close();
+  }
+}
+
+interface Life {
+  readonly workload: Workload;
+  readonly faults: Faults;
+  readonly safetyMs: number;
+}
+
+/** Both phases: work under faults, and then everything must come to rest. */
+function live(world: World, { workload, faults, safetyMs }: Life): void {
+  for (const node of world.nodes) node.start();
+  world.schedule.runUntil(START_MS);
+  workload.start();
+  faults.start();
+  world.schedule.runUntil(START_MS + safetyMs);
+  workload.stop();
+  faults.heal();
+  if (converges(world, workload)) {
+    // What is missing now is lost.
+    workload.readAll();
+    world.schedule.runUntil(world.schedule.nowMs + DEADLINE_MS);
+    if (workload.open > 0) world.violation(`${workload.open} calls have no answer`);
+    return;
+  }
+  world.violation(`not converged ${LIVENESS_MS} ms after healing: ${whyNotSettled(world, workload)}`);
+}
+
+function drawWorld(random: Random): WorldOptions {
+  const nodes = 3 + random.below(2);
+  const rf = random.pick([2, 3, 3, Math.min(4, nodes)]);
+  return {
+    nodes,
+    rf,
+    zones: random.pick([1, 2, 3]),
+    workers: random.pick([1, 2, 2]),
+    onPartition: random.pick(['serve', 'fence']),
+    ttlMs: random.pick([600, 1_500]),
+    graceMs: random.pick([500, 2_000, 30_000]),
+    memoryBytes: 4 * 2 ** 20,
+    clockOffsetMsMax: random.pick([0, 20, 150]),
+    clockDriftMax: random.pick([0, 0.001]),
+  };
+}
+
+function makeWorkload(world: World, random: Random): Workload {
+  const topology = world.view;
+  const clients = Array.from({ length: 4 }, (_, index) => {
+    return new SimClient(world, `c${index}`, random.fork(), topology, index % 2 === 1);
+  });
+  const options = { keys: 3 + random.below(10), pauseMs: random.pick([5, 10, 20]), deadlineMs: DEADLINE_MS };
+  return new Workload(world, clients, random.fork(), options);
+}
+
+function converges(world: World, workload: Workload): boolean {
+  const endMs = world.schedule.nowMs + LIVENESS_MS;
+  while (world.schedule.nowMs < endMs) {
+    world.schedule.runUntil(world.schedule.nowMs + LOOK_MS);
+    if (whyNotSettled(world, workload) === undefined) return true;
+  }
+  return false;
+}
+
+function whyNotSettled(world: World, workload: Workload): string | undefined {
+  if (workload.open > 0) return `${workload.open} calls are open`;
+  const { members, epoch } = world.view;
+  const member = members.find(({ state }) => state !== 'in');
+  if (member !== undefined) return `${member.name} is ${member.state}`;
+  for (const node of world.nodes) {
+    if (node.arena.epoch() !== epoch) return `${node.name} is in epoch ${node.arena.epoch()}, not ${epoch}`;
+    if (!node.isWhole()) return `${node.name} has slots that are not in sync`;
+  }
+  return differences(world)[0];
+}
+
+function judge(history: readonly Operation[]): string[] {
+  const strict = history.filter(({ key }) => !key.startsWith('o'));
+  return [
+    ...checkVersions(strict, { missesAreExplained: true }),
+    ...checkZones(strict),
+    ...checkCounters(strict),
+    ...checkDeletes(strict),
+    ...checkLeaders(strict, (key) => slotOf(key) % SLOTS),
+  ];
+}
+
+/** Copies of a slot hold the same. */
+function differences(world: World): string[] {
+  const problems: string[] = [];
+  for (let slot = 0; slot < SLOTS; slot++) {
+    const copies = world.nodes.flatMap((node) => {
+      const worker = node.workers[0];
+      const state = worker?.native.states()[slot];
+      if (worker === undefined || (state !== SlotState.PRIMARY && state !== SlotState.REPLICA)) return [];
+      const { sum, items } = worker.native.digest(slot);
+      return [{ name: node.name, state, digest: `${items} items, ${sum.toString(16)}` }];
+    });
+    const leaders = copies.filter(({ state }) => state === SlotState.PRIMARY);
+    if (leaders.length !== 1) problems.push(`slot ${slot} is led by ${leaders.map(({ name }) => name).join(' and ')}`);
+    if (new Set(copies.map(({ digest }) => digest)).size > 1) {
+      problems.push(
+        `copies of slot ${slot} differ: ${copies.map(({ name, digest }) => `${name} ${digest}`).join('; ')}`,
+      );
+    }
+  }
+  return problems;
+}

@@ -1,0 +1,214 @@
+/**
+ * What goes wrong in a run's first phase. Each class of fault is on with probability one half, with an intensity of its
+ * own; each fault that can be mended is mended after a while, and all are when the second phase begins.
+ *
+ * `failuresMax` keeps what is lost within the promise that is checked: no more memories at once than Q - 1, and the
+ * next only after the copies were restored.
+ */
+import type { SimNode } from './node.js';
+import type { Random } from './random.js';
+import type { World } from './world.js';
+
+export interface FaultPlan {
+  readonly name: string;
+  readonly meanPauseMs: number;
+  run(): void;
+}
+
+export class Faults {
+  readonly #plans: readonly FaultPlan[];
+  readonly #undo = new Set<() => void>();
+  #isOver = false;
+
+  constructor(
+    private readonly world: World,
+    private readonly random: Random,
+    allowed: ReadonlySet<string> | undefined,
+  ) {
+    this.#plans = this.#all().filter(({ name }) => (allowed === undefined ? random.chance(0.5) : allowed.has(name)));
+  }
+
+  get names(): string[] {
+    return this.#plans.map(({ name }) => name);
+  }
+
+  start(): void {
+    for (const plan of this.#plans) this.#again(plan);
+  }
+
+  /** Mends everything. */
+  heal(): void {
+    this.#isOver = true;
+    for (const undo of [...this.#undo]) undo();
+    this.world.network.mendAll();
+    this.world.registry.faults.unreachable.clear();
+    Object.assign(this.world.registry.faults, { delayMs: 0.5, watchDelayMs: 1, answerLostChance: 0 });
+    for (const node of this.world.nodes) {
+      node.resume();
+      if (!node.isUp) node.start();
+      node.restartControl();
+    }
+  }
+
+  #again(plan: FaultPlan): void {
+    this.world.schedule.after(plan.meanPauseMs * this.random.between(0.3, 2), () => {
+      if (this.#isOver) return;
+      this.world.note(`fault ${plan.name}`);
+      plan.run();
+      this.#again(plan);
+    });
+  }
+
+  /** Mends after a while, or when the phase ends. */
+  #for(meanMs: number, undo: () => void): void {
+    const once = (): void => {
+      if (!this.#undo.delete(once)) return;
+      undo();
+    };
+    this.#undo.add(once);
+    this.world.schedule.after(meanMs * this.random.between(0.3, 2), once);
+  }
+
+  #node(): SimNode {
+    return this.random.pick(this.world.nodes);
+  }
+
+  #pair(): [string, string] {
+    const [a, b] = this.random.shuffled(this.world.nodes);
+    return [a?.name ?? '', b?.name ?? ''];
+  }
+
+  #ways(a: string, b: string): [string, string][] {
+    return [
+      [a, b],
+      [b, a],
+    ];
+  }
+
+  /**
+   * At most one node down at a time, and only while all copies are in place: the promises are checked within their
+   * bounds.
+   */
+  #mayLose(): boolean {
+    if (this.world.nodes.some(({ isUp }) => !isUp)) return false;
+    const { members } = this.world.view;
+    return members.every(({ state }) => state === 'in') && this.world.nodes.every((node) => node.isWhole());
+  }
+
+  #all(): FaultPlan[] {
+    const { world, random } = this;
+    return [
+      { name: 'worker killed', meanPauseMs: 300, run: () => this.#node().killWorker() },
+      {
+        name: 'worker paused',
+        meanPauseMs: 500,
+        run: () => {
+          const worker = this.#node().pauseWorker();
+          if (worker !== undefined) this.#for(600, () => worker.resume());
+        },
+      },
+      {
+        name: 'control killed',
+        meanPauseMs: 1_200,
+        run: () => {
+          const node = this.#node();
+          node.killControl();
+          this.#for(2_000, () => node.restartControl());
+        },
+      },
+      {
+        name: 'node killed',
+        meanPauseMs: 1_200,
+        run: () => {
+          if (!this.#mayLose()) return;
+          const node = this.#node();
+          node.crash(random.chance(0.5));
+          this.#for(3_000, () => {
+            if (!node.isUp) node.start();
+          });
+        },
+      },
+      {
+        name: 'node paused',
+        meanPauseMs: 1_500,
+        run: () => {
+          const node = this.#node();
+          if (!node.isUp) return;
+          node.pause();
+          this.#for(2_500, () => node.resume());
+        },
+      },
+      { name: 'connection reset', meanPauseMs: 200, run: () => void world.network.resetOne(...this.#pair()) },
+      {
+        name: 'clogged',
+        meanPauseMs: 233,
+        run: () => {
+          const [from, to] = this.#pair();
+          world.network.direction(from, to).cloggedUntilMs = world.schedule.nowMs + random.between(5, 400);
+        },
+      },
+      {
+        name: 'cut one way',
+        meanPauseMs: 1_200,
+        run: () => {
+          const [from, to] = this.#pair();
+          world.network.cut(from, to);
+          this.#for(1_500, () => world.network.mend(from, to));
+        },
+      },
+      {
+        // Cut off from the other nodes and from the registry, but not from clients.
+        name: 'isolated',
+        meanPauseMs: 500,
+        run: () => {
+          const { name } = this.#node();
+          const others = world.nodes.filter((other) => other.name !== name);
+          for (const other of others) for (const way of this.#ways(name, other.name)) world.network.cut(...way);
+          world.registry.faults.unreachable.add(name);
+          this.#for(2_000, () => {
+            for (const other of others) for (const way of this.#ways(name, other.name)) world.network.mend(...way);
+            world.registry.faults.unreachable.delete(name);
+          });
+        },
+      },
+      {
+        name: 'registry out of reach',
+        meanPauseMs: 1_500,
+        run: () => {
+          const { name } = this.#node();
+          world.registry.faults.unreachable.add(name);
+          this.#for(3_000, () => world.registry.faults.unreachable.delete(name));
+        },
+      },
+      {
+        name: 'registry slow',
+        meanPauseMs: 1_200,
+        run: () => {
+          Object.assign(world.registry.faults, {
+            delayMs: random.between(5, 200),
+            watchDelayMs: random.between(5, 400),
+          });
+          this.#for(2_000, () => Object.assign(world.registry.faults, { delayMs: 0.5, watchDelayMs: 1 }));
+        },
+      },
+      {
+        name: 'registry answers lost',
+        meanPauseMs: 1_000,
+        run: () => {
+          world.registry.faults.answerLostChance = 0.5;
+          this.#for(2_000, () => {
+            world.registry.faults.answerLostChance = 0;
+          });
+        },
+      },
+      {
+        name: 'lease revoked',
+        meanPauseMs: 1_200,
+        run: () => {
+          const { leases } = world.registry;
+          if (leases.length > 0) world.registry.revoke(random.pick(leases));
+        },
+      },
+    ];
+  }
+}
