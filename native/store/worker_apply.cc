@@ -57,7 +57,10 @@ bool Worker::isFromLeader(uint16_t slot, const Arrival& arrival) const {
   return isCopy && moment.leader == arrival.sender && arrival.epoch >= moment.leaderEpoch;
 }
 
-bool Worker::hasSay(uint16_t slot, const Arrival& arrival) const {
+bool Worker::hasSay(uint16_t slot, const Arrival& arrival) {
+  if (arrival.sender != 0 && view_.rows != nullptr && view_.rows[slot].nodes[0] != arrival.sender) {
+    followGoal(slot, arrival.sender, arrival.epoch, arrival.isMerge);
+  }
   return arrival.sender == 0 || isFromLeader(slot, arrival) || (arrival.isMerge && peers_.isLedHere(slot));
 }
 

@@ -38,7 +38,7 @@ export class History {
     for (let slot = 0; slot < this.#slots; slot++) {
       if (layout.leaderOf(slot) === next.leaderOf(slot)) continue;
       const row = this.#rows.subarray(slot * ROW_MAX, (slot + 1) * ROW_MAX).fill(0);
-      row.set(layout.presentIn(slot));
+      row.set(layout.votersIn(slot));
     }
   }
 }

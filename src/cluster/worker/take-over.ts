@@ -79,6 +79,11 @@ interface Run {
   readonly inSync: Uint8Array;
   readonly wanted: Uint8Array;
   readonly isEverybody: Uint8Array;
+  /**
+   * Answers to come of those between whom the slot is handed over. They may lead it themselves, so nothing ends without
+   * their word.
+   */
+  readonly partners: Uint8Array;
 }
 
 export class TakeOvers {
@@ -135,6 +140,7 @@ export class TakeOvers {
       inSync: new Uint8Array(count),
       wanted: new Uint8Array(count),
       isEverybody: new Uint8Array(count),
+      partners: new Uint8Array(count),
     };
     const asks = new Map<string, Ask>();
     const here = new Set(layout.view.members.filter(({ state }) => state !== 'away').map(({ number }) => number));
@@ -142,10 +148,11 @@ export class TakeOvers {
       const rowBefore = history.rowBefore(slot);
       const isSelfInSync = ((flags[slot] as number) & SlotFlag.DETACHED) !== 0;
       const others = this.#whomToAsk(layout, slot, rowBefore, here);
-      const couldAcknowledge = rowBefore.length || Math.max(layout.view.rf, layout.presentIn(slot).length);
+      const couldAcknowledge = rowBefore.length || Math.max(layout.view.rf, layout.votersIn(slot).length);
       run.wanted[slot] = Math.max(1, couldAcknowledge - layout.quorum + 1);
       run.inSync[slot] = Number(isSelfInSync);
       run.waiting[slot] = others.length;
+      run.partners[slot] = others.filter((number) => isPartner(layout, slot, number)).length;
       run.isEverybody[slot] = Number(
         [...rowBefore, ...layout.baseRow(slot)].every(
           (number) => number === this.#env.self.number || others.includes(number),
@@ -196,12 +203,22 @@ export class TakeOvers {
     ask.isAnswered = true;
     for (const slot of slotsOf(ask.slots)) {
       run.waiting[slot] = (run.waiting[slot] as number) - 1;
+      if (isPartner(run.layout, slot, ask.number)) run.partners[slot] = (run.partners[slot] as number) - 1;
       if (hasSlot(answer.slotsInSync, slot)) run.inSync[slot] = (run.inSync[slot] as number) + 1;
     }
+    this.#yield(run, ask.number, bothBits(bothBits(run.slots, ask.slots), answer.slotsLed));
     this.#news.onPulled(ask.number, ask.slots, ask.sinceMs);
     const sinceMs = Math.min(ask.sinceMs, answer.heldUntilMs);
     if (sinceMs > 0) this.#news.onHolding(ask.number, { slots: bothBits(ask.slots, answer.slotsInSync), sinceMs });
     this.tick();
+  }
+
+  /** Another node was given these before this one was asked to take them over. */
+  #yield(run: Run, number: number, slots: SlotBits): void {
+    if (isNoSlot(slots)) return;
+    this.#env.native.yield(number, run.layout.epoch, slots);
+    run.slots = withoutBits(run.slots, slots);
+    this.#env.log('yielded', { epoch: run.layout.epoch, to: number, slots: countSlots(slots) });
   }
 
   #finish(run: Run): boolean {
@@ -210,6 +227,7 @@ export class TakeOvers {
     const whole = noSlots(this.#env.slots);
     const doubtful = noSlots(this.#env.slots);
     for (const slot of slotsOf(run.slots)) {
+      if (run.partners[slot] !== 0) continue;
       const isAllAnswered = run.waiting[slot] === 0;
       const isEnough = (run.inSync[slot] as number) >= (run.wanted[slot] as number);
       if (isEnough && (isAllAnswered || isLate)) addSlot(whole, slot);
@@ -231,4 +249,8 @@ export class TakeOvers {
       tookMs: Math.round(this.#env.monoMs() - run.startedAtMs),
     });
   }
+}
+
+function isPartner(layout: Layout, slot: number, number: number): boolean {
+  return layout.goals !== undefined && (layout.goalOf(slot) === number || layout.formerOf(slot) === number);
 }
