@@ -15,6 +15,7 @@ using namespace cluster;
 
 constexpr uint32_t KILLS = 60;
 constexpr uint32_t MICROSECONDS_MAX = 4000;
+constexpr uint32_t WAITS_MAX = 100'000;  // for a child to begin, a tenth of a millisecond each
 constexpr uint32_t ITEMS_MAX = 1500;
 
 // What a child says of itself, in memory that outlives it.
@@ -29,15 +30,18 @@ Diary* openDiary() {
   return new (memory) Diary{};
 }
 
-// Runs `body` in a child until it is killed, or returns.
+// Runs `body` in a child until it is killed, or returns: at some moment after it has begun, however long the machine
+// takes to get there.
 template <typename Body>
-void runAndKill(Node& node, check::Random& random, Body body) {
+void runAndKill(Node& node, check::Random& random, Diary* diary, Body body) {
+  diary->begun.store(0);
   const pid_t child = fork();
   CHECK(child >= 0);
   if (child == 0) {
     body();
     _exit(0);
   }
+  for (uint32_t waits = 0; waits < WAITS_MAX && diary->begun.load() == 0; waits++) usleep(100);
   usleep(random.below(MICROSECONDS_MAX));
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
@@ -58,9 +62,8 @@ TEST("what a killed worker's peer did not acknowledge is missed by it") {
     leader.worker().beginCatchUp(2, ALL);
     leader.worker().declareSynced(2, ALL);
     diary->acknowledged.store(0);
-    diary->begun.store(0);
     const uint64_t seed = random.next();
-    runAndKill(leader, random, [&] {
+    runAndKill(leader, random, diary, [&] {
       check::Random dice(seed);
       Failure failure;
       const auto worker = Worker::open(*leader.memory, &failure);
@@ -104,7 +107,7 @@ TEST("a killed installer leaves no slot that believes what another epoch said") 
   uint32_t interrupted = 0;
   const auto rowOf = [](uint32_t epoch) { return epoch % 3 == 0 ? "3 1" : epoch % 3 == 1 ? "2 1" : "1 2"; };
   for (uint32_t run = 0; run < KILLS; run++) {
-    runAndKill(node, random, [&] {
+    runAndKill(node, random, diary, [&] {
       Failure failure;
       const auto worker = Worker::open(*node.memory, &failure);
       for (;;) {

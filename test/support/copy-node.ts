@@ -5,7 +5,6 @@
 import { type ClusterReport, type TopologyMember, type TopologyView, WorkerCore } from '../../src/cluster/index.js';
 import { helloExtras, Opcode, peerHello, Role, requestFrame, responseFrame, Status } from '../../src/protocol/index.js';
 import { loadAddon, type NativeArena, type NativeWorker, OutputFlag } from '../../src/store/index.js';
-import type { Copies } from './copies.js';
 
 export const SLOTS = 64;
 export const SLOTS_PER_SEGMENT = 4;
@@ -13,6 +12,18 @@ const INPUT_BYTES = 64 * 1024;
 const ARENA_BYTES = 4 * 1024 * 1024;
 const VALUE_BYTES_MAX = 64 * 1024;
 const addon = loadAddon();
+
+/** What a node sees of the cluster it is in. */
+interface CopyWorld {
+  readonly nowMs: number;
+  readonly onPartition: 'serve' | 'fence';
+  seed(): bigint;
+  random(): number;
+  dial(from: CopyWorker, target: TopologyMember): void;
+  later(work: () => void): void;
+  /** Until nothing is left to do. */
+  run(): void;
+}
 
 /** One end of a byte stream. */
 export interface Stream {
@@ -29,7 +40,7 @@ export class CopyNode {
   readonly events: { readonly event: string; readonly details: Readonly<Record<string, unknown>> }[] = [];
 
   constructor(
-    readonly world: Copies,
+    readonly world: CopyWorld,
     readonly member: TopologyMember,
     workers: number,
   ) {
