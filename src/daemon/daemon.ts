@@ -45,7 +45,7 @@ import { formatHostPort } from './units.js';
 const NAME_POLL_MS = 100;
 /** What the registry needs, at most, to notice a lapse. */
 const LAPSE_SLACK_MS = 1_000;
-const NO_REPORT: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0 };
+const NO_REPORT: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0, handOvers: 0 };
 
 export class Daemon implements NodeState {
   readonly #parts: DaemonParts;

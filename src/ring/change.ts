@@ -63,14 +63,21 @@ export function combineRows(current: RowTable, next: RowTable, isCancelled: bool
       if (found >= 0) roles[from + found] = (roles[from + found] as number) | RowMark.NEXT;
     }
     mark(rows.subarray(from, end), roles.subarray(from, end), {
-      goal: next.roles[slot * next.width] === RowRole.MEMBER ? nextIndex[next.rows[slot * next.width] as number] : undefined,
+      goal:
+        next.roles[slot * next.width] === RowRole.MEMBER
+          ? nextIndex[next.rows[slot * next.width] as number]
+          : undefined,
       isCancelled,
     });
   }
   return { rf: current.rf, width, members, rows, roles };
 }
 
-function mark(row: Uint16Array, roles: Uint8Array, { goal, isCancelled }: { goal: number | undefined; isCancelled: boolean }): void {
+function mark(
+  row: Uint16Array,
+  roles: Uint8Array,
+  { goal, isCancelled }: { goal: number | undefined; isCancelled: boolean },
+): void {
   if (row.length === 0 || roles[0] === RowRole.AWAY) return;
   roles[0] = (roles[0] as number) | RowMark.HOME;
   const rank = goal === undefined ? -1 : row.indexOf(goal);

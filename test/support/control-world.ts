@@ -299,7 +299,7 @@ export class WorldNode {
     this.adopted.push(view);
     this.epoch = view.epoch;
     const report = (syncedEpoch: number) =>
-      this.plane?.onReport({ epoch: view.epoch, syncedEpoch, possibleLossSlots: 0 });
+      this.plane?.onReport({ epoch: view.epoch, syncedEpoch, possibleLossSlots: 0, handOvers: 0 });
     this.#later(this.#world.delay(), () => report(0));
     this.#later(this.#world.draw(SYNC_MS_MAX), () => this.epoch === view.epoch && report(view.epoch));
   }

@@ -79,7 +79,11 @@ export class HandOvers {
       const goal = goals[slot] as number;
       if (goal === 0 || goal === this.#env.self.number || states[slot] !== SlotState.PRIMARY) continue;
       const flag = flags[slot] as number;
-      if ((flag & SlotFlag.GIVEN) !== 0) addSlot(getOrMake(offered, goal, () => noSlots(this.#env.slots)), slot);
+      if ((flag & SlotFlag.GIVEN) !== 0)
+        addSlot(
+          getOrMake(offered, goal, () => noSlots(this.#env.slots)),
+          slot,
+        );
       else if ((flag & SlotFlag.SEALED) !== 0) addSlot(left, slot);
       else getOrMake(queues, goal, () => []).push(slot);
     }

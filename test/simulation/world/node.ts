@@ -6,6 +6,7 @@
 import { type ControlEnv, type ControlLease, ControlPlane } from '../../../src/cluster/control/index.js';
 import {
   type BaseMember,
+  type ClusterReport,
   installationOf,
   MemberRecord,
   memberKey,
@@ -195,7 +196,7 @@ export class SimNode implements Machine {
   // ---- between the processes
   // -----------------------------------------------------------------------------------------
 
-  reported(report: { epoch: number; syncedEpoch: number; possibleLossSlots: number }): void {
+  reported(report: ClusterReport): void {
     this.#control?.reported(report);
   }
 
