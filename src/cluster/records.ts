@@ -65,6 +65,11 @@ const EpochRecord = z.object({
 });
 export type EpochRecord = Readonly<z.infer<typeof EpochRecord>>;
 
+/** Members of the base, and behind them those who are to join it. */
+export function participantsOf({ base, next = [] }: Pick<EpochRecord, 'base' | 'next'>): readonly BaseMember[] {
+  return [...base, ...next.filter(({ name }) => !base.some((member) => member.name === name))];
+}
+
 /** The one record that says who holds what. */
 export const TopologyRecord = z.object({
   counter: z.int().min(1),
@@ -139,8 +144,7 @@ export function topologyView(
   memberRecords: ReadonlyMap<string, MemberRecord>,
 ): TopologyView {
   const { current } = topology;
-  const joining = (current.next ?? []).filter(({ name }) => !current.base.some((base) => base.name === name));
-  const members = [...current.base, ...joining].map((base): TopologyMember => {
+  const members = participantsOf(current).map((base): TopologyMember => {
     const record = memberRecords.get(base.name);
     return {
       name: base.name,
@@ -151,7 +155,7 @@ export function topologyView(
       zone: base.zone,
       weight: base.weight,
       state: stateOf(current, base.name, record),
-      ...(joining.includes(base) && { isJoining: true }),
+      ...(!current.base.includes(base) && { isJoining: true }),
     };
   });
   members.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));

@@ -298,10 +298,15 @@ export class WorldNode {
   #adopt(view: TopologyView): void {
     this.adopted.push(view);
     this.epoch = view.epoch;
-    const report = (syncedEpoch: number) =>
-      this.plane?.onReport({ epoch: view.epoch, syncedEpoch, possibleLossSlots: 0, handOvers: 0 });
-    this.#later(this.#world.delay(), () => report(0));
-    this.#later(this.#world.draw(SYNC_MS_MAX), () => this.epoch === view.epoch && report(view.epoch));
+    const report = (syncedEpoch: number) => {
+      if (this.epoch === view.epoch)
+        this.plane?.onReport({ epoch: view.epoch, syncedEpoch, possibleLossSlots: 0, handOvers: 0 });
+    };
+    // Workers report in order: in sync only after not in sync.
+    this.#later(this.#world.delay(), () => {
+      report(0);
+      this.#later(this.#world.draw(SYNC_MS_MAX), () => report(view.epoch));
+    });
   }
 
   /** A request to the registry: gets there after a while, or not; so does the answer. */

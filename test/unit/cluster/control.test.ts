@@ -140,9 +140,20 @@ test('a node that fences takes no writes once its lease can have ended, and is t
   );
 });
 
-const fault = fc.record({
+const KINDS = ['kill', 'restart', 'restart empty', 'stop', 'resume', 'cut', 'mend', 'revoke', 'registry'] as const;
+
+interface Fault {
+  readonly node: number;
+  readonly kind: (typeof KINDS)[number];
+  readonly thenMs: number;
+}
+
+/** Seed, faults, and whether nodes fence. */
+type FaultRun = [number, Fault[], boolean];
+
+const fault: fc.Arbitrary<Fault> = fc.record({
   node: fc.integer({ min: 0, max: 4 }),
-  kind: fc.constantFrom('kill', 'restart', 'restart empty', 'stop', 'resume', 'cut', 'mend', 'revoke', 'registry'),
+  kind: fc.constantFrom(...KINDS),
   thenMs: fc.integer({ min: 0, max: 6_000 }),
 });
 
@@ -175,5 +186,18 @@ test('whatever falls, epochs grow by one, are well formed, and the cluster is wh
       expect(epochs.at(-1)).toBe(world.topology.current.epoch);
     }
   });
-  fc.assert(property, { numRuns: 150 });
+  const lateReports: FaultRun = [
+    8,
+    [
+      { node: 0, kind: 'kill', thenMs: 5_492 },
+      { node: 1, kind: 'revoke', thenMs: 5_406 },
+      { node: 2, kind: 'revoke', thenMs: 5_806 },
+      { node: 2, kind: 'cut', thenMs: 5_493 },
+      { node: 0, kind: 'registry', thenMs: 266 },
+      { node: 0, kind: 'kill', thenMs: 5_151 },
+    ],
+    true,
+  ];
+  // `HENGE_RUNS=5000 npx vitest run test/unit/cluster/control.test.ts` looks further.
+  fc.assert(property, { numRuns: Number(process.env.HENGE_RUNS ?? 150), examples: [lateReports] });
 });
