@@ -2,13 +2,14 @@
  * The harness: the same load on Henge and on what people use today, both in one run.
  *
  *   npm run bench                                  lists the suites
- *   npm run bench -- SUITE [--quick] [--json FILE] [--traces DIR] [--kill]
+ *   npm run bench -- SUITE [--quick] [--json FILE] [--traces DIR] [--kill] [--only CASE]
  *
  * Exit status 0 when the suite ran, whether or not the goals were held; 1 when it failed; 2 for wrong usage.
  */
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { clientSuite } from './client.js';
+import { failoverSuite } from './failover.js';
 import { hitsSuite } from './hits.js';
 import { httpSuite } from './http.js';
 import { memorySuite } from './memory.js';
@@ -19,15 +20,16 @@ import { renderTable } from './report/table.js';
 import { ringSuite } from './ring.js';
 import type { Context, Suite } from './suite.js';
 
-const SUITES: readonly Suite[] = [clientSuite, nodeSuite, memorySuite, ringSuite, hitsSuite, httpSuite];
+const SUITES: readonly Suite[] = [clientSuite, nodeSuite, memorySuite, ringSuite, hitsSuite, httpSuite, failoverSuite];
 
-const USAGE = 'npm run bench -- SUITE [--quick] [--json FILE] [--traces DIR] [--kill]';
+const USAGE = 'npm run bench -- SUITE [--quick] [--json FILE] [--traces DIR] [--kill] [--only CASE]';
 
 const OPTIONS = {
   quick: { type: 'boolean', default: false },
   json: { type: 'string' },
   traces: { type: 'string' },
   kill: { type: 'boolean', default: false },
+  only: { type: 'string' },
 } as const;
 
 process.exitCode = await main(process.argv.slice(2));
@@ -64,6 +66,7 @@ async function runSuite(suite: Suite, options: Options, command: string): Promis
     isQuick: options.quick,
     tracesFolder: options.traces,
     isKilling: options.kill,
+    only: options.only,
     note: (line) => console.error(`# ${line}`),
     version: (name, version) => {
       versions[name] = version;

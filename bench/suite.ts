@@ -20,6 +20,8 @@ export interface Context {
   readonly tracesFolder: string | undefined;
   /** Kill workers under the load, for `client`. */
   readonly isKilling: boolean;
+  /** The one case to measure, for `failover` and `replication`. */
+  readonly only: string | undefined;
   /** A line about what is going on or was skipped. */
   note(line: string): void;
   /** Has the version of something that takes part put into the report. */
@@ -40,4 +42,20 @@ export async function alternate<Side>(
     const order = round % 2 === 0 ? sides : [...sides].reverse();
     for (const side of order) await measure(side, round);
   }
+}
+
+/** A part of a suite that can be measured alone. */
+export interface Case {
+  readonly name: string;
+  measure(context: Context): Promise<readonly Measurement[]>;
+}
+
+/** One case after the other, or the one that was asked for. */
+export async function measureCases(context: Context, cases: readonly Case[]): Promise<readonly Measurement[]> {
+  const { only } = context;
+  const chosen = only === undefined ? cases : cases.filter(({ name }) => name === only);
+  if (chosen.length === 0) throw new RangeError(`--only takes one of ${cases.map(({ name }) => name).join(', ')}`);
+  const measurements: Measurement[] = [];
+  for (const { measure } of chosen) measurements.push(...(await measure(context)));
+  return measurements;
 }

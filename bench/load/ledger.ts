@@ -7,11 +7,16 @@
  */
 export interface Verdict {
   /** Keys that hold an older number than the last acknowledged one, or none. */
-  readonly lost: number;
+  readonly lost: readonly number[];
+  /** Acknowledged writes that are not there. */
+  readonly lostWrites: number;
   /** Keys that hold what nobody wrote. */
-  readonly foreign: number;
+  readonly foreign: readonly number[];
   readonly keys: number;
 }
+
+/** Reads under way at once while a verdict is made. */
+const READS_MAX = 64;
 
 export class Ledger {
   readonly #acknowledged: Uint32Array;
@@ -24,32 +29,36 @@ export class Ledger {
 
   /** The number that the next write of a key carries. */
   begin(key: number): number {
-    const next = (this.#tried[key] as number) + 1;
+    const next = (this.#tried[key] ?? 0) + 1;
     this.#tried[key] = next;
     return next;
   }
 
   acknowledged(key: number, number: number): void {
-    if (number > (this.#acknowledged[key] as number)) this.#acknowledged[key] = number;
+    if (number > this.acknowledgedOf(key)) this.#acknowledged[key] = number;
   }
 
   /** The last number acknowledged so far: a read that begins now may find nothing older. */
   acknowledgedOf(key: number): number {
-    return this.#acknowledged[key] as number;
+    return this.#acknowledged[key] ?? 0;
   }
 
   /** Judges what is found when all writes have ended. */
-  async judge(read: (key: number) => Promise<number | undefined>, atOnce = 64): Promise<Verdict> {
-    let [next, lost, foreign] = [0, 0, 0];
+  async judge(read: (key: number) => Promise<number | undefined>): Promise<Verdict> {
+    const [lost, foreign]: [number[], number[]] = [[], []];
+    let [next, lostWrites] = [0, 0];
     const lane = async (): Promise<void> => {
       while (next < this.keys) {
         const key = next++;
         const found = (await read(key)) ?? 0;
-        if (found < (this.#acknowledged[key] as number)) lost++;
-        else if (found > (this.#tried[key] as number)) foreign++;
+        const missing = this.acknowledgedOf(key) - found;
+        if (missing > 0) {
+          lost.push(key);
+          lostWrites += missing;
+        } else if (found > (this.#tried[key] ?? 0)) foreign.push(key);
       }
     };
-    await Promise.all(Array.from({ length: atOnce }, lane));
-    return { lost, foreign, keys: this.keys };
+    await Promise.all(Array.from({ length: READS_MAX }, lane));
+    return { lost, lostWrites, foreign, keys: this.keys };
   }
 }

@@ -2,92 +2,125 @@
  * An open loop through one client: so many requests a second, whatever becomes of them, for as long as it is told to.
  * Callers do not wait for a cluster that is in trouble, and so neither does this load: what is late counts as late.
  *
- * Reads and writes go to keys that a ledger keeps account of. For writes it is also known how long each group of keys
- * (those that one node led when the load began) went without an acknowledged write.
+ * Reads and writes go to keys that a ledger keeps account of. What happens is counted by *phases*: from one mark to the
+ * next. Of writes it is also known, for each group of keys, when the first and the last of a phase was acknowledged,
+ * and how long there was none.
  */
+import { Latencies } from '../../src/cli/load/latencies.js';
 import type { AckLevel, Henge } from '../../src/index.js';
-import { Ledger } from './ledger.js';
+import { VALUE_BYTES } from './driver.js';
+import { Ledger, type Verdict } from './ledger.js';
 
 /** The load is issued in portions, one every so many milliseconds. */
 const PORTION_MS = 2;
 /** A caller that waits for no answer at all has a bug somewhere, here or there. */
 const OPEN_MAX = 100_000;
-const VALUE_BYTES = 100;
+const FILL_AT_ONCE = 512;
+const ERRORS_MAX = 20;
 
 export interface PacedOptions {
   readonly ratePerSecond: number;
   readonly writeShare: number;
   readonly ack: AckLevel;
   readonly keys: number;
-  readonly prefix: string;
-  /** Which group a key is of, from 0 up; one group when missing. */
-  readonly groupOf?: (key: string) => number;
+  /** Time that a write may take; reads have the client's usual deadline. */
+  readonly writeDeadlineMs: number;
 }
 
-export interface PacedCounts {
-  reads: number;
-  writes: number;
-  failedReads: number;
-  failedWrites: number;
-  staleReads: number;
+/** What happened between two marks. Times are milliseconds; those of groups begin at the first mark. */
+export interface Phase {
+  readonly seconds: number;
+  readonly reads: number;
+  readonly writes: number;
+  readonly failedReads: number;
+  readonly failedWrites: number;
+  /** Reads that found something older than what was acknowledged before they began. */
+  readonly staleReads: number;
+  readonly readMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly writeMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly groups: readonly GroupWrites[];
+  /** Errors met, with how often. */
+  readonly errors: Readonly<Record<string, number>>;
+  /** Requests that were due and not issued, for too many were open. */
+  readonly notIssued: number;
+}
+
+export interface GroupWrites {
+  /** First and last acknowledged write of the phase; null where there was none. */
+  readonly firstMs: number | null;
+  readonly lastMs: number | null;
+  /** The longest time with no acknowledged write. */
+  readonly gapMs: number;
+  /** The longest that an acknowledged write took. */
+  readonly slowestMs: number;
+}
+
+export function keyName(key: number): string {
+  return `paced:${key}`;
 }
 
 export class PacedLoad {
-  readonly ledger: Ledger;
-  readonly counts: PacedCounts = { reads: 0, writes: 0, failedReads: 0, failedWrites: 0, staleReads: 0 };
-  readonly readLatenciesMs: number[] = [];
-  readonly writeLatenciesMs: number[] = [];
-  /** First words of the errors met, with how often. */
-  readonly errors = new Map<string, number>();
+  readonly #ledger: Ledger;
   readonly #client: Henge;
   readonly #options: PacedOptions;
   readonly #names: readonly string[];
-  readonly #groups: Uint8Array;
-  readonly #lastWriteAtMs: number[] = [];
-  readonly #longestGapMs: number[] = [];
+  readonly #groups: readonly number[];
   /** One write of a key at a time, so that the numbers under it only grow. */
   readonly #isWriting: Uint8Array;
+  #recorder: Recorder;
   #open = 0;
   #isOver = false;
   #running: Promise<void> = Promise.resolve();
 
-  constructor(client: Henge, options: PacedOptions) {
+  /** @param groupOf which group a key is of, from 0 up */
+  constructor(client: Henge, options: PacedOptions, groupOf: (name: string) => number) {
     this.#client = client;
     this.#options = options;
-    this.ledger = new Ledger(options.keys);
-    this.#names = Array.from({ length: options.keys }, (_, key) => `${options.prefix}:${key}`);
-    this.#groups = Uint8Array.from(this.#names, (name) => options.groupOf?.(name) ?? 0);
+    this.#ledger = new Ledger(options.keys);
+    this.#names = Array.from({ length: options.keys }, (_, key) => keyName(key));
+    this.#groups = this.#names.map(groupOf);
     this.#isWriting = new Uint8Array(options.keys);
+    this.#recorder = this.#newRecorder();
   }
 
   /** Writes every key once, in order to have something to read. */
   async fill(): Promise<void> {
-    const all = this.#names.map((_, key) => key);
-    for (let from = 0; from < all.length; from += 512) {
-      await Promise.all(all.slice(from, from + 512).map((key) => this.#write(key)));
-    }
-    this.counts.writes = 0;
-    this.writeLatenciesMs.length = 0;
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      while (next < this.#options.keys) await this.#write(next++);
+    };
+    await Promise.all(Array.from({ length: FILL_AT_ONCE }, lane));
+    this.mark();
   }
 
   start(): void {
     this.#running = this.#run();
   }
 
+  /** Ends a phase, and begins the next one. A request counts where it ends. */
+  mark(): Phase {
+    const phase = this.#recorder.phase();
+    this.#recorder = this.#newRecorder();
+    return phase;
+  }
+
+  /** Resolves when every request has ended. */
   async stop(): Promise<void> {
     this.#isOver = true;
     await this.#running;
-    while (this.#open > 0) await pause(5);
+    while (this.#open > 0) await pause(PORTION_MS);
   }
 
-  /** The longest time, so far, between two acknowledged writes of a group, the time since the last one included. */
-  longestGapMs(group: number): number {
-    const openGapMs = performance.now() - (this.#lastWriteAtMs[group] ?? performance.now());
-    return Math.max(this.#longestGapMs[group] ?? 0, openGapMs);
+  /** What stands under each key at the end, against what was acknowledged. */
+  judge(): Promise<Verdict> {
+    return this.#ledger.judge(async (key) => {
+      const found = await this.#client.get<string>(keyName(key), { deadlineMs: this.#options.writeDeadlineMs });
+      return found === undefined ? undefined : Number(found);
+    });
   }
 
-  forgetGaps(): void {
-    this.#longestGapMs.fill(0);
+  #newRecorder(): Recorder {
+    return new Recorder(Math.max(...this.#groups) + 1);
   }
 
   async #run(): Promise<void> {
@@ -97,6 +130,8 @@ export class PacedLoad {
     while (!this.#isOver) {
       const due = Math.floor(((performance.now() - beganAtMs) / 1_000) * ratePerSecond);
       for (; issued < due && this.#open < OPEN_MAX; issued++) this.#issue();
+      this.#recorder.notIssued += due - issued;
+      issued = due;
       await pause(PORTION_MS);
     }
   }
@@ -108,20 +143,19 @@ export class PacedLoad {
   }
 
   async #write(key: number): Promise<void> {
-    const number = this.ledger.begin(key);
-    const name = this.#names[key] as string;
+    const number = this.#ledger.begin(key);
     const begunAtMs = performance.now();
     this.#isWriting[key] = 1;
     this.#open++;
-    this.counts.writes++;
+    const { ack, writeDeadlineMs } = this.#options;
     try {
-      await this.#client.set(name, `${number}`.padEnd(VALUE_BYTES), { ack: this.#options.ack });
-      this.ledger.acknowledged(key, number);
-      this.writeLatenciesMs.push(performance.now() - begunAtMs);
-      this.#noteWrite(this.#groups[key] as number);
+      const value = `${number}`.padEnd(VALUE_BYTES);
+      await this.#client.set(this.#names[key] ?? '', value, { ack, deadlineMs: writeDeadlineMs });
+      this.#ledger.acknowledged(key, number);
+      this.#recorder.wrote(this.#groups[key] ?? 0, performance.now() - begunAtMs);
     } catch (error) {
-      this.counts.failedWrites++;
-      this.#noteError(error);
+      this.#recorder.failedWrites++;
+      this.#recorder.met('write', error);
     }
     this.#isWriting[key] = 0;
     this.#open--;
@@ -129,39 +163,89 @@ export class PacedLoad {
 
   async #read(key: number): Promise<void> {
     const begunAtMs = performance.now();
-    const oldest = this.ledger.acknowledgedOf(key);
+    const oldest = this.#ledger.acknowledgedOf(key);
     this.#open++;
-    this.counts.reads++;
     try {
-      const found = await this.#client.get<string>(this.#names[key] as string);
-      this.readLatenciesMs.push(performance.now() - begunAtMs);
-      if (Number(found ?? 0) < oldest) this.counts.staleReads++;
+      const found = await this.#client.get<string>(this.#names[key] ?? '');
+      this.#recorder.read(performance.now() - begunAtMs, Number(found ?? 0) < oldest);
     } catch (error) {
-      this.counts.failedReads++;
-      this.#noteError(error);
+      this.#recorder.failedReads++;
+      this.#recorder.met('read', error);
     }
     this.#open--;
   }
+}
 
-  #noteWrite(group: number): void {
-    const nowMs = performance.now();
-    const gapMs = nowMs - (this.#lastWriteAtMs[group] ?? nowMs);
-    this.#lastWriteAtMs[group] = nowMs;
-    if (gapMs > (this.#longestGapMs[group] ?? 0)) this.#longestGapMs[group] = gapMs;
+interface GroupTimes {
+  firstMs: number;
+  lastMs: number;
+  gapMs: number;
+  slowestMs: number;
+}
+
+class Recorder {
+  failedReads = 0;
+  failedWrites = 0;
+  notIssued = 0;
+  #staleReads = 0;
+  readonly #readTimes = new Latencies();
+  readonly #writeTimes = new Latencies();
+  readonly #errors = new Map<string, number>();
+  readonly #groups: (GroupTimes | undefined)[];
+  readonly #beganAtMs = performance.now();
+
+  constructor(groups: number) {
+    this.#groups = Array.from({ length: groups }, () => undefined);
   }
 
-  #noteError(error: unknown): void {
-    const text =
-      error instanceof Error ? `${(error as { code?: string }).code ?? error.name}: ${error.message}` : 'unknown';
-    this.errors.set(text, (this.errors.get(text) ?? 0) + 1);
+  read(ms: number, isStale: boolean): void {
+    this.#readTimes.record(ms * 1_000);
+    if (isStale) this.#staleReads++;
   }
 
-  /** What stands under each key at the end, against what was acknowledged. */
-  judge(): ReturnType<Ledger['judge']> {
-    return this.ledger.judge(async (key) => {
-      const found = await this.#client.get<string>(this.#names[key] as string);
-      return found === undefined ? undefined : Number(found);
-    });
+  wrote(index: number, ms: number): void {
+    this.#writeTimes.record(ms * 1_000);
+    const nowMs = performance.now() - this.#beganAtMs;
+    const group = this.#groups[index];
+    if (group === undefined) {
+      this.#groups[index] = { firstMs: nowMs, lastMs: nowMs, gapMs: nowMs, slowestMs: ms };
+      return;
+    }
+    group.gapMs = Math.max(group.gapMs, nowMs - group.lastMs);
+    group.slowestMs = Math.max(group.slowestMs, ms);
+    group.lastMs = nowMs;
+  }
+
+  met(kind: string, error: unknown): void {
+    const { code, name, message } = error as Error & { readonly code?: string };
+    const text = `${kind}: ${code ?? name}: ${message}`;
+    if (this.#errors.size < ERRORS_MAX || this.#errors.has(text))
+      this.#errors.set(text, (this.#errors.get(text) ?? 0) + 1);
+  }
+
+  phase(): Phase {
+    const endMs = performance.now() - this.#beganAtMs;
+    const summary = (times: Latencies) => {
+      const { p50, p99, max } = times.summary();
+      return { p50: p50 / 1_000, p99: p99 / 1_000, max: max / 1_000 };
+    };
+    return {
+      seconds: endMs / 1_000,
+      reads: this.#readTimes.count,
+      writes: this.#writeTimes.count,
+      failedReads: this.failedReads,
+      failedWrites: this.failedWrites,
+      staleReads: this.#staleReads,
+      readMs: summary(this.#readTimes),
+      writeMs: summary(this.#writeTimes),
+      groups: this.#groups.map((group) =>
+        group === undefined
+          ? { firstMs: null, lastMs: null, gapMs: endMs, slowestMs: 0 }
+          : { ...group, gapMs: Math.max(group.gapMs, endMs - group.lastMs) },
+      ),
+      errors: Object.fromEntries(this.#errors),
+      notIssued: this.notIssued,
+    };
   }
 }
 

@@ -145,8 +145,8 @@ function answers(url: string): Promise<boolean> {
   );
 }
 
-/** Children, their children and so on. */
-function descendants(pid: number): number[] {
+/** Ids of children, their children and so on. */
+export function descendants(pid: number): number[] {
   const children = tasksOf(pid).flatMap((task) =>
     read(`/proc/${pid}/task/${task}/children`)
       .split(' ')
@@ -167,7 +167,7 @@ function tasksOf(pid: number): string[] {
 /** Linux counts CPU time for user space in hundredths of a second, whatever the kernel's tick. */
 const TICKS_PER_SECOND = 100;
 
-function cpuSecondsOf(pid: number): number {
+export function cpuSecondsOf(pid: number): number {
   // The command's name, in brackets, may hold spaces; user and system time are the 12th and 13th words after it.
   const words = read(`/proc/${pid}/stat`)
     .replace(/^.*\) /s, '')

@@ -212,7 +212,8 @@ void Installer::rewrite(uint16_t slot, const SlotMoment& before, const SlotMomen
 }
 
 // What is known of the copies of a slot in its new epoch. Who leads on keeps its books. A new leader knows that the old
-// one, with which it was in sync, lacks nothing; of everybody else it knows nothing.
+// one, with which it was in sync, lacks nothing, unless that one's memory was met anew meanwhile; of everybody else it
+// knows nothing. A copy keeps that one note while it has the same leader.
 void Installer::noteCopies(uint16_t slot, const SlotMoment& before, const SlotMoment& after, const Row& old,
                            const Row& row) {
   Peers peers(view_);
@@ -220,7 +221,8 @@ void Installer::noteCopies(uint16_t slot, const SlotMoment& before, const SlotMo
   const bool keepsBooks = isGapless && leads(before) && leads(after);
   const bool isFounded = after.state == SlotState::PRIMARY && before.epoch == 0;
   for (uint32_t i = 0; i < old.length && i < ROW_MAX; i++) {
-    const bool stays = leads(after) && rankOfNode(row, old.nodes[i]) >= 0;
+    const bool isLeaderStill = isGapless && old.nodes[i] == before.leader && old.nodes[i] == after.leader;
+    const bool stays = (leads(after) && rankOfNode(row, old.nodes[i]) >= 0) || isLeaderStill;
     if (old.peers[i] < PEERS_MAX && !stays) peers.forget(slot, old.peers[i]);
   }
   if (!leads(after)) return;
@@ -235,9 +237,10 @@ void Installer::noteCopies(uint16_t slot, const SlotMoment& before, const SlotMo
       slots.told = static_cast<uint16_t>(slots.told & ~bit);
       continue;
     }
+    const bool hasLost = (slots.whole & bit) != 0;
     peers.forget(slot, peer);
-    const bool lacksNothing =
-        isFounded || (isGapless && before.state == SlotState::REPLICA && row.nodes[i] == before.leader);
+    const bool isOldLeader = isGapless && before.state == SlotState::REPLICA && row.nodes[i] == before.leader;
+    const bool lacksNothing = isFounded || (isOldLeader && !hasLost);
     // The state is not in place yet, by which miss() would know that the slot is led here.
     if (!lacksNothing) {
       slots.whole = static_cast<uint16_t>(slots.whole | bit);

@@ -95,7 +95,8 @@ void Worker::heard(uint16_t node, uint64_t watermarkMs) {
   view_.peers[peer].heardAtMs.store(steadyMs(view_), std::memory_order_release);
 }
 
-// Noted before it is remembered: should this process die in between, the next one to meet the node notes it again.
+// Noted before it is remembered: should this process die in between, the next one to meet the node notes it again. Of
+// what the peer leads only that much is noted that whoever leads next knows better than to think it in sync.
 bool Worker::meet(uint16_t node, uint64_t incarnation) {
   const int found = addPeer(node);
   if (found < 0) return false;
@@ -106,9 +107,9 @@ bool Worker::meet(uint16_t node, uint64_t incarnation) {
   for (uint32_t slot = 0; slot < view_.slotCount() && before != 0; slot++) {
     const auto local = static_cast<uint16_t>(slot);
     const Hold hold(locker_, &view_.segments[view_.segmentOf(local)]);
-    if (!peers_.isLedHere(local) || peers_.rankOf(local, peer) < 0) continue;
-    peers_.forget(local, peer);
-    peers_.missWhole(local, peer);
+    if (peers_.rankOf(local, peer) < 0) continue;
+    if (peers_.isLedHere(local)) peers_.forget(local, peer);
+    if (peers_.isLedHere(local) || momentOf(view_, local).leader == node) peers_.missWhole(local, peer);
   }
   known.store(incarnation, std::memory_order_release);
   return before != 0;

@@ -284,6 +284,24 @@ TEST("peers come and go with the rows, but not while a link to them stands") {
   CHECK(peers == 2);
 }
 
+TEST("an old leader whose memory began anew lacks everything, though its copy never missed a thing") {
+  Node first(1), second(2), third(3);
+  for (Node* node : {&first, &second, &third}) node->install(1, 3, "1 2 3", true);
+  Link link(first, first.worker(), second);
+  first.set("key", "v");
+  pump(first.worker().written(), {&link});
+  link.deliverAll();
+  CHECK(!second.worker().meet(1, 77));
+  link.lose();
+  CHECK(second.worker().meet(1, 78));
+  CHECK(isEmpty(second.worker().peerBits(1).missed));
+  // Another one comes and goes meanwhile, under the same leader.
+  second.install(2, 3, "1 2 3~");
+  second.install(3, 3, "2 3 1~");
+  const uint32_t slot = second.slotOf("key");
+  CHECK(hasSlot(second.worker().peerBits(1).missed, slot) && hasSlot(second.worker().peerBits(1).whole, slot));
+}
+
 TEST("the steward is the living worker with the lowest place") {
   Node node(1);
   Worker& second = node.addWorker();

@@ -45,6 +45,7 @@ class Leader {
   bool linkUp(int32_t connection, uint16_t node);
   // Whatever is under way was not answered.
   void linkDown(int32_t connection);
+  bool isLink(int32_t connection) { return linkOf(connection) != nullptr; }
   // A request of JavaScript's, whose id is filled in and returned; 0: too many are under way.
   uint32_t request(int32_t connection, std::string frame);
   std::vector<LinkAnswer> takeAnswers();

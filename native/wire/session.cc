@@ -69,10 +69,8 @@ bool Session::linkUp(int32_t number, uint16_t node) {
   return true;
 }
 
-bool Session::isLink(int32_t number) {
-  const Connection* connection = connections_.find(number);
-  return connection != nullptr && connection->state == State::LINK;
-}
+// Also one that broke and is about to be closed: what is asked on it is answered as lost then.
+bool Session::isLink(int32_t number) { return leader_.isLink(number); }
 
 int32_t Session::nextOutput(Output output, size_t* bytes) {
   assert(output.bytes >= outputBytesMin());

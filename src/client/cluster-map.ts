@@ -8,7 +8,7 @@
  */
 
 import { Opcode } from '../protocol/index.js';
-import { NO_NODE, type Slot } from '../ring/index.js';
+import { NO_NODE, type Slot, slotOf } from '../ring/index.js';
 import type { RawAnswer } from './answer.js';
 import { AnswerKind, type Call, Draft } from './call.js';
 import { HengeError } from './errors.js';
@@ -138,10 +138,11 @@ export class ClusterMap {
     return this.#links[this.#routes?.cheapestCopy(slot, costOf, this.#turn) ?? NO_NODE];
   }
 
-  /** Whom an ordinary read asks round its leader; fewer than `routes.detourCopies` are not enough. */
-  detourOf(slot: Slot): Link[] {
+  /** Whom an ordinary read may ask round its leader; undefined when they are too few. */
+  detourOf(slot: Slot): Link[] | undefined {
     const isUsable = (member: number): boolean => this.#links[member]?.isDoubtful === false;
     const members = this.#routes?.detourOf(slot, isUsable) ?? [];
+    if (members.length < (this.#routes?.detourCopies ?? NO_NODE)) return undefined;
     return members.flatMap((member) => this.#links[member] ?? []);
   }
 
@@ -222,8 +223,10 @@ export class ClusterMap {
     this.#look();
     if (!link.isDoubtful) return;
     if (this.#hasOtherCopies) {
-      const owed = link.pipeline.takeOver((call) => call.isOrdinaryRead || call.isPart);
-      this.events.returned(link, owed);
+      // What nobody else can answer stays: asking once more would only give a slow node more to do.
+      const isWanted = (call: Call): boolean =>
+        (call.isOrdinaryRead || call.isPart) && this.detourOf(slotOf(call.key)) !== undefined;
+      this.events.returned(link, link.pipeline.takeOver(isWanted));
     }
     this.#returnReads(link);
   }
@@ -306,7 +309,7 @@ export class ClusterMap {
   }
 
   #use(routes: Routes, known: readonly Link[]): void {
-    const { topology, table, leaders } = routes;
+    const { topology, table } = routes;
     const members = table.members.map((name) => topology.members.find((member) => member.name === name));
     const isFar = members.map((member) => this.settings.zone !== undefined && member?.zone !== this.settings.zone);
     const links = members.map((member) => {
@@ -314,11 +317,10 @@ export class ClusterMap {
       const address = unix !== undefined ? `unix:${unix}` : (member?.address ?? '');
       return member === undefined || address === '' ? undefined : this.#linkFor(member.name, address, known);
     });
-    const leading = new Set(leaders);
     this.#routes = routes;
     this.#links = links;
     this.#isFar = isFar;
-    this.#leads = links.map((_, member) => leading.has(member));
+    this.#leads = routes.whoLeads();
     this.only = links.length === 1 ? links[0] : undefined;
     for (const link of links) if (link !== undefined) link.pipeline.patienceMs = topology.rf > 1 ? FAILOVER_MS_MAX : 0;
     this.#look();

@@ -8,7 +8,7 @@
  * A part is answered, or fails, once; whoever comes too late for its call is ignored.
  */
 
-import { NO_NODE, type Slot, slotOf } from '../ring/index.js';
+import { type Slot, slotOf } from '../ring/index.js';
 import { answerWith, copyAnswerOf, markDegraded } from './answer.js';
 import { type Call, ReadFlag } from './call.js';
 import type { ClusterMap } from './cluster-map.js';
@@ -31,9 +31,7 @@ export class Detours {
 
   /** The copies that the call can be put to; undefined when they are too few. */
   copiesFor(call: Call): Link[] | undefined {
-    if (!call.isOrdinaryRead) return undefined;
-    const copies = this.map.detourOf(slotOf(call.key));
-    return copies.length >= (this.map.routes?.detourCopies ?? NO_NODE) ? copies : undefined;
+    return call.isOrdinaryRead ? this.map.detourOf(slotOf(call.key)) : undefined;
   }
 
   /** Answers the call from these copies, or hands it back as short of them. Nobody else may have the call. */

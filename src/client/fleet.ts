@@ -200,16 +200,19 @@ export class Fleet {
     const isNearest = call.isOrdinaryRead && call.level === ReadFlag.NEAREST;
     const link = isNearest ? this.#map.nearestTo(slot) : this.#map.leaderOf(slot);
     if (link?.isDoubtful === false) this.#adopt(link, call);
-    else if (call.isOrdinaryRead && this.#hasOtherCopies) this.#detour(call);
+    else this.#sendInDoubt(call, link);
+  }
+
+  /** Nobody knows whether the link is any good, or there is none. */
+  #sendInDoubt(call: Call, link: Link | undefined): void {
+    const copies = this.#detours.copiesFor(call);
+    // A leader that is only slow answers at last; one that is gone has a successor soon.
+    const isOnlySlow = link?.isUp === true && !link.isBarred;
+    if (copies !== undefined) this.#detours.begin(call, copies);
+    else if (call.isOrdinaryRead && this.#hasOtherCopies && !isOnlySlow) this.#retry(call, 'short', Status.NOT_READY);
     else if (link === undefined) call.fail(this.#map.noLink('the node that leads this key has no address yet'));
     else if (link.isBarred) call.fail(barredError(link));
     else this.#adopt(link, call);
-  }
-
-  #detour(call: Call): void {
-    const copies = this.#detours.copiesFor(call);
-    if (copies === undefined) this.#retry(call, 'short', Status.NOT_READY);
-    else this.#detours.begin(call, copies);
   }
 
   #adopt(link: Link, call: Call): void {

@@ -10,7 +10,17 @@
  * (copy-read.ts).
  */
 
-import { buildRows, leaderOf, NO_NODE, RowRole, type RowTable, SLOTS } from '../ring/index.js';
+import {
+  buildRows,
+  buildSlotTable,
+  leaderOf,
+  NO_NODE,
+  RowRole,
+  type RowTable,
+  ranksNeeded,
+  SLOTS,
+  type SlotTable,
+} from '../ring/index.js';
 
 export interface RouteMember {
   readonly name: string;
@@ -32,9 +42,18 @@ export interface Topology {
   readonly members: readonly RouteMember[];
 }
 
+/**
+ * Ranks of the slot table behind the number of copies: enough for the stand-ins of two members. An epoch in which
+ * somebody is away or back is made from the table in a few milliseconds; the table takes some fifty, and would be made
+ * when the client's reads and writes wait for the epoch.
+ */
+const SPARE_RANKS = 2;
+
 /** A topology with its rows. Members are counted as in `table.members`. */
 export class Routes {
   readonly table: RowTable;
+  /** What the rows are made from; the same for all epochs of the same members. */
+  readonly #slotTable: SlotTable;
   /** By slot: the member that leads it, or NO_NODE. Hot path: the one array read between a key and its node. */
   readonly leaders: Uint16Array;
 
@@ -45,19 +64,22 @@ export class Routes {
     slots: number = SLOTS,
   ) {
     if (previous?.topology.epoch === topology.epoch) {
+      this.#slotTable = previous.#slotTable;
       this.table = previous.table;
       this.leaders = previous.leaders;
       return;
     }
     const { members, rf } = topology;
-    const table = buildRows(
-      members,
-      rf,
-      { away: namesIn('away', topology), returning: namesIn('returning', topology) },
-      slots,
-    );
-    this.table = table;
-    this.leaders = Uint16Array.from({ length: slots }, (_, slot) => leaderOf(table, slot));
+    const overlay = { away: namesIn('away', topology), returning: namesIn('returning', topology) };
+    const ranks = ranksNeeded(members, rf, overlay);
+    const known = previous !== undefined && isSameRing(topology, previous.topology) ? previous.#slotTable : undefined;
+    this.#slotTable =
+      known !== undefined && known.rf >= ranks
+        ? known
+        : buildSlotTable(members, Math.max(ranks, rf + SPARE_RANKS), { slots });
+    this.table = buildRows(members, rf, overlay, slots, this.#slotTable);
+    this.leaders = new Uint16Array(slots);
+    for (let slot = 0; slot < slots; slot++) this.leaders[slot] = leaderOf(this.table, slot);
   }
 
   /** Index into the table's members of the slot's leader, or NO_NODE. */
@@ -95,6 +117,16 @@ export class Routes {
     return best;
   }
 
+  /** By member, whether it leads a slot. */
+  whoLeads(): boolean[] {
+    const leads = this.table.members.map(() => false);
+    for (let slot = 0; slot < this.leaders.length; slot++) {
+      const member = this.leaderOf(slot);
+      if (member !== NO_NODE) leads[member] = true;
+    }
+    return leads;
+  }
+
   /**
    * Whom a read asks that its leader did not answer: the other copies, and the leader last, which answers such a read
    * while it takes over. Those that `isUsable` rejects are left out. Empty when the cluster keeps one copy.
@@ -113,6 +145,13 @@ export class Routes {
     const quorum = Math.floor(rf / 2) + 1;
     return rf - quorum + 1;
   }
+}
+
+/** Whether slots fall to the same members, whoever of them is here. */
+function isSameRing(one: Topology, other: Topology): boolean {
+  const ringOf = ({ members }: Topology) =>
+    JSON.stringify(members.map(({ name, zone, weight }) => [name, zone, weight]));
+  return ringOf(one) === ringOf(other);
 }
 
 const namesIn = (state: string, topology: Topology): string[] =>

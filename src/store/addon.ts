@@ -250,7 +250,8 @@ export interface NativeWorker {
   linkUp(connection: number, nodeNumber: number): void;
   /**
    * A request of JavaScript's own on a link: a whole frame, which is copied, with the next id of the link; returned. It
-   * goes out by nextOutput(), and its answer comes by takeAnswers(). @throws RangeError when 1,024 are under way.
+   * goes out by nextOutput(), and its answer comes by takeAnswers(): as lost, where the link broke and disconnect() is
+   * yet to be called. @throws RangeError when 1,024 are under way.
    */
   request(connection: number, frame: Buffer): number;
   /** Answers to request(), CONTROL says that there are some. Copies. `status` is 0xff when the link was lost. */

@@ -47,23 +47,22 @@ export function simulate(options: RunOptions): RunResult {
   const world = new World(options.seed, { ...drawWorld(random), ...options.world }, options.mutations);
   const allowed = options.faults === undefined ? undefined : new Set(options.faults);
   const faults = new Faults(world, random.fork(), allowed);
+  let history: readonly Operation[] = [];
   try {
-    for (const node of world.nodes) node.start();
-    world.schedule.runUntil(START_MS);
-    const workload = startWorkload(world, random);
-    faults.start();
-    world.schedule.runUntil(START_MS + (options.safetyMs ?? SAFETY_MS));
-    workload.stop();
-    faults.heal();
-    const isConverged = converges(world, workload);
-    if (!isConverged)
-      world.violation(`not converged ${LIVENESS_MS} ms after healing: ${whyNotSettled(world, workload)}`);
+    try {
+      const workload = makeWorkload(world, random);
+      history = workload.history;
+      live(world, { workload, faults, safetyMs: options.safetyMs ?? SAFETY_MS });
+    } catch (error) {
+      // Where the code itself says that something is wrong.
+      world.violation(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    }
     return {
       seed: options.seed,
-      problems: [...world.violations, ...judge(workload.history)],
+      problems: [...world.violations, ...judge(history)],
       reached: world.reached,
       faults: faults.names,
-      operations: workload.history.length,
+      operations: history.length,
       steps: world.schedule.steps,
       notes: world.notes,
       traceHash: world.traceHash(),
@@ -71,6 +70,25 @@ export function simulate(options: RunOptions): RunResult {
   } finally {
     world.close();
   }
+}
+
+interface Life {
+  readonly workload: Workload;
+  readonly faults: Faults;
+  readonly safetyMs: number;
+}
+
+/** Both phases: work under faults, and then everything must come to rest. */
+function live(world: World, { workload, faults, safetyMs }: Life): void {
+  for (const node of world.nodes) node.start();
+  world.schedule.runUntil(START_MS);
+  workload.start();
+  faults.start();
+  world.schedule.runUntil(START_MS + safetyMs);
+  workload.stop();
+  faults.heal();
+  if (converges(world, workload)) return;
+  world.violation(`not converged ${LIVENESS_MS} ms after healing: ${whyNotSettled(world, workload)}`);
 }
 
 function drawWorld(random: Random): WorldOptions {
@@ -90,13 +108,11 @@ function drawWorld(random: Random): WorldOptions {
   };
 }
 
-function startWorkload(world: World, random: Random): Workload {
+function makeWorkload(world: World, random: Random): Workload {
   const topology = world.view;
   const clients = Array.from({ length: 4 }, (_, index) => new SimClient(world, `c${index}`, random.fork(), topology));
   const options = { keys: 3 + random.below(10), pauseMs: random.pick([15, 25, 40]), deadlineMs: DEADLINE_MS };
-  const workload = new Workload(world, clients, random.fork(), options);
-  workload.start();
-  return workload;
+  return new Workload(world, clients, random.fork(), options);
 }
 
 function converges(world: World, workload: Workload): boolean {

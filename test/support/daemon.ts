@@ -57,9 +57,20 @@ export class TestDaemon implements AsyncDisposable {
   }
 
   /** Starts a node with small memory on free ports, unless `words` say otherwise, and waits until it is ready. */
-  static async start(folder: string, ...words: readonly string[]): Promise<TestDaemon> {
+  static start(folder: string, ...words: readonly string[]): Promise<TestDaemon> {
+    return TestDaemon.startBehind([], folder, ...words);
+  }
+
+  /** As start(), by a command that becomes what the words behind it say, as `ip netns exec NAME` does. */
+  static async startBehind(
+    command: readonly string[],
+    folder: string,
+    ...words: readonly string[]
+  ): Promise<TestDaemon> {
     const usual = ['--name=a', '--listen=127.0.0.1:0', '--http=127.0.0.1:0', '--memory=32mb', '--workers=2'];
-    const child = spawn(process.execPath, [MAIN, 'serve', `--registry=dir:${folder}/registry`, ...usual, ...words], {
+    const serve = [process.execPath, MAIN, 'serve', `--registry=dir:${folder}/registry`, ...usual, ...words];
+    const [program = '', ...rest] = [...command, ...serve];
+    const child = spawn(program, rest, {
       env: withoutHenge(),
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
       // A group of its own: workers outlive a daemon that is killed alone.
@@ -107,8 +118,12 @@ export class TestDaemon implements AsyncDisposable {
 
   /** SIGKILL of the daemon and all its workers. */
   killAll(): void {
+    this.signalAll('SIGKILL');
+  }
+
+  signalAll(signal: NodeJS.Signals): void {
     try {
-      process.kill(-(this.child.pid ?? 0), 'SIGKILL');
+      process.kill(-(this.child.pid ?? 0), signal);
     } catch (error) {
       // All ended by themselves.
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;

@@ -36,13 +36,13 @@ export class TestEtcd implements AsyncDisposable {
     process.once('exit', this.#killAll);
   }
 
-  static async start(size: 1 | 3 = 1): Promise<TestEtcd> {
+  static async start(size: 1 | 3 = 1, host = '127.0.0.1'): Promise<TestEtcd> {
     const etcd = new TestEtcd();
-    const ports = await freePorts(2 * size);
+    const ports = await freePorts(2 * size, host);
     const plans = Array.from({ length: size }, (_, index) => ({
       name: `m${index}`,
-      clientUrl: `http://127.0.0.1:${ports[2 * index]}`,
-      peerUrl: `http://127.0.0.1:${ports[2 * index + 1]}`,
+      clientUrl: `http://${host}:${ports[2 * index]}`,
+      peerUrl: `http://${host}:${ports[2 * index + 1]}`,
     }));
     const all = plans.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',');
     for (const plan of plans) etcd.#members.push({ ...plan, process: etcd.#spawn(plan, all) });
@@ -156,8 +156,8 @@ async function isHealthy(url: string): Promise<boolean> {
 }
 
 /** Ports that were free a moment ago; all bound at once, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+async function freePorts(count: number, host: string): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, host));
   await Promise.all(servers.map((server) => once(server, 'listening')));
   const ports = servers.map((server) => (server.address() as { port: number }).port);
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));

@@ -51,6 +51,11 @@ export class Latencies {
     };
   }
 
+  /** Takes in all that another one recorded. */
+  add(other: Latencies): void {
+    this.histogram.add(other.histogram);
+  }
+
   reset(): void {
     this.histogram.reset();
   }

@@ -33,6 +33,8 @@ interface Socket {
   readonly end: End;
   /** Chunks that arrived while the process was paused, or before its link was up. */
   readonly arrived: Buffer[];
+  /** Chunks written and not given to the kernel yet; each leaves at a moment of its own, in order. */
+  readonly leaving: Buffer[];
   /** Of a peer whose connection it is. */
   peerNumber: number;
   isLost: boolean;
@@ -169,7 +171,7 @@ export class SimWorker {
   // ---- sockets ----------------------------------------------------------------------------------------------------
 
   #attach(connection: number, end: End, peerNumber: number): EndEvents {
-    const socket: Socket = { end, arrived: [], peerNumber, isLost: false };
+    const socket: Socket = { end, arrived: [], leaving: [], peerNumber, isLost: false };
     this.#sockets.set(connection, socket);
     return {
       received: (bytes) => {
@@ -235,8 +237,10 @@ export class SimWorker {
   #write(connection: number, bytes: Buffer): void {
     const socket = this.#sockets.get(connection);
     if (socket === undefined) return;
+    socket.leaving.push(bytes);
     this.#later(this.#node.random.next() * LEAVE_MS_MAX, () => {
-      if (!socket.isLost) socket.end.write(bytes);
+      const next = socket.leaving.shift();
+      if (next !== undefined && !socket.isLost) socket.end.write(next);
     });
   }
 

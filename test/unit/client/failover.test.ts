@@ -199,6 +199,17 @@ describe('a node that stalls', () => {
     expect(await client.getEntry(key)).toMatchObject({ value: 2, isDegraded: false });
   });
 
+  it('is waited for where no other copy can answer, and is not asked twice', async () => {
+    const [key = ''] = cluster.keysOf(['a', 'b'], 1);
+    await client.set(key, 1);
+    cluster.publish(['b']);
+    await eventually(async () => (await client.topology()).epoch === 2 || undefined);
+    cluster.disturb('a', () => ({ delayMs: 600 }));
+    expect(await client.get(key)).toBe(1);
+    const asked = cluster.server('a').seen.filter((frame) => frame.key.toString() === key && isGet(frame));
+    expect(asked).toHaveLength(1);
+  });
+
   it('is not suspect while it has only slow work to do', async () => {
     const [slow = '', quick = ''] = cluster.keysOf(['a'], 2);
     cluster.disturb('a', (frame) => (frame.key.toString() === slow ? 'ignore' : undefined));

@@ -59,6 +59,14 @@ describe('routes', () => {
     }
   });
 
+  it('are the same whether made from those of the epoch before or anew', () => {
+    const before = new Routes(topology({ rf: 2, count: 4 }));
+    for (const away of [['a'], ['a', 'b', 'c'], []]) {
+      const next = topology({ rf: 2, count: 4, epoch: 2, away });
+      expect(new Routes(next, before).table.rows).toEqual(new Routes(next).table.rows);
+    }
+  });
+
   it('read neither stand-ins nor members that return', () => {
     const routes = new Routes(topology({ rf: 2, count: 4, epoch: 3, away: ['a'], returning: ['b'] }));
     const base = new Routes(topology({ rf: 2, count: 4 }));

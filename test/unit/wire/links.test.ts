@@ -161,6 +161,15 @@ describe('a link', () => {
     expect(leader.worker.peerBits(COPY).missed.some((byte) => byte !== 0)).toBe(true);
   });
 
+  it('takes requests until it is closed when the other end broke the rules, and answers them as lost', () => {
+    const { leader, link } = joined();
+    leader.execute(link, responseFrame({ status: Status.OK, id: 99 }));
+    expect((leader.worker.flags[0] ?? 0) & OutputFlag.CLOSE).toBe(OutputFlag.CLOSE);
+    const id = leader.worker.request(link, probe());
+    leader.worker.disconnect(link);
+    expect(leader.worker.takeAnswers()).toMatchObject([{ requestId: id, status: LOST }]);
+  });
+
   it('is read by the clock of the arena: a write waits to its deadline', () => {
     const { leader, link } = joined();
     const client = leader.greeted(Role.CLIENT);

@@ -1,0 +1,96 @@
+/**
+ * What happens to the cluster while `henge verify` runs: whether it is changing, and whether nodes evict.
+ *
+ * It is asked twice a second. A change is a new epoch, a member that is not simply in, or a node that does not answer.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Henge } from '../../client/index.js';
+import { type ClusterReport, readCluster } from '../report.js';
+
+const POLL_GAP_MS = 500;
+
+export class Watch {
+  readonly epochFirst: number;
+  epochLast: number;
+  /** As seen last. */
+  isChanging = false;
+  #wasChanging = false;
+  #evicted = 0;
+  readonly #evictions = new Map<string, number>();
+  #reading: Promise<void> | undefined;
+  readonly #stop = new AbortController();
+  readonly #polling: Promise<void>;
+
+  private constructor(
+    private readonly cluster: Henge,
+    first: ClusterReport,
+  ) {
+    this.epochFirst = first.epoch;
+    this.epochLast = first.epoch;
+    this.#take(first);
+    this.#evicted = 0;
+    this.#polling = this.#poll();
+  }
+
+  static async start(cluster: Henge): Promise<Watch> {
+    return new Watch(cluster, await readCluster(cluster));
+  }
+
+  /** Whether a change was seen since this was asked last. */
+  hasChanged(): boolean {
+    const hasChanged = this.#wasChanging || this.isChanging;
+    this.#wasChanging = false;
+    return hasChanged;
+  }
+
+  /** Whether anything was evicted since the start, by figures that are read after this call. */
+  async hasEvicted(): Promise<boolean> {
+    await this.#reading;
+    await this.#read();
+    return this.#evicted > 0;
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#polling;
+  }
+
+  async #poll(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      await this.#read();
+      // An abort ends the pause by a rejection, and the loop by its condition.
+      await sleep(POLL_GAP_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    }
+  }
+
+  /** Callers at the same time share one reading. */
+  #read(): Promise<void> {
+    this.#reading ??= readCluster(this.cluster)
+      .then(
+        (report) => this.#take(report),
+        // Nobody tells the topology: a change if anything is, and the calls that fail meanwhile are counted elsewhere.
+        () => this.#see(true),
+      )
+      .finally(() => {
+        this.#reading = undefined;
+      });
+    return this.#reading;
+  }
+
+  #take({ epoch, nodes }: ClusterReport): void {
+    this.#see(epoch !== this.epochLast || nodes.some(({ state }) => state !== 'in'));
+    this.epochLast = epoch;
+    for (const { name, isAnswering, evictions } of nodes) {
+      if (!isAnswering) continue;
+      const before = this.#evictions.get(name) ?? 0;
+      // A counter that fell is that of a new memory, which began at 0.
+      this.#evicted += evictions >= before ? evictions - before : evictions;
+      this.#evictions.set(name, evictions);
+    }
+  }
+
+  #see(isChanging: boolean): void {
+    this.isChanging = isChanging;
+    if (isChanging) this.#wasChanging = true;
+  }
+}
