@@ -246,7 +246,9 @@ export class Fleet {
       if (status === Status.MOVED) void this.#map.learn(epoch, link);
       call.fail(errorOf(status, '', call));
     } else {
-      this.#retry(call, REFUSALS[status] ?? 'busy', status, { link, epoch });
+      const isHanded = status === Status.MOVED && isKeyed(call.opcode) && this.#map.turn(slotOf(call.key), link, epoch);
+      const kind = isHanded ? 'handed' : (REFUSALS[status] ?? 'busy');
+      this.#retry(call, kind, status, { link, epoch });
     }
   }
 

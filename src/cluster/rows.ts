@@ -1,8 +1,8 @@
 /** From what is known of a cluster to what every slot of one node is to know: the rows of an epoch, in node numbers. */
 import {
   buildRows,
-  buildSlotTable,
   combineRows,
+  KeptTables,
   NO_NODE,
   type Overlay,
   type RowTable,
@@ -13,11 +13,6 @@ import {
 import { type Installation, ROW_MAX } from '../store/index.js';
 import { baseOf, type RingPlace, type TopologyView } from './records.js';
 
-/** Ranks behind RF that are computed before anybody is away: enough for the members of one zone, or two, to fail. */
-const SPARE_RANKS = 2;
-/** The list that goes and the one that comes. */
-const TABLES_KEPT = 2;
-
 /** The slot tables that the rows of an epoch are made from. */
 export interface TablesOfView {
   readonly current: SlotTable;
@@ -25,33 +20,19 @@ export interface TablesOfView {
   readonly next: SlotTable | undefined;
 }
 
-/**
- * The slot tables of the newest lists of members, with some ranks to spare. An epoch in which only somebody is away or
- * back is made from them in a few milliseconds; a table itself takes some fifty, at the worst moment there is.
- */
+/** The slot tables of the newest lists of members. */
 export class SlotTables {
-  readonly #slots: number;
-  /** The newest last. */
-  #kept: { readonly places: string; readonly table: SlotTable }[] = [];
+  readonly #kept: KeptTables;
 
   constructor(slots: number) {
-    this.#slots = slots;
+    this.#kept = new KeptTables(slots);
   }
 
   /** With RF ranks and all that the view's stand-ins need. */
   of(view: TopologyView): TablesOfView {
-    const next = view.next === undefined ? undefined : this.#tableOf(view, view.next);
-    return { current: this.#tableOf(view, baseOf(view)), next };
-  }
-
-  #tableOf(view: TopologyView, members: readonly RingPlace[]): SlotTable {
-    const places = JSON.stringify(members.map(({ name, zone, weight }) => [name, zone, weight]));
-    const ranks = ranksNeeded(members, view.rf, overlayOf(view));
-    const known = this.#kept.find((one) => one.places === places && one.table.rf >= ranks);
-    if (known !== undefined) return known.table;
-    const table = buildSlotTable(members, Math.max(ranks, view.rf + SPARE_RANKS), { slots: this.#slots });
-    this.#kept = [...this.#kept.slice(1 - TABLES_KEPT), { places, table }];
-    return table;
+    const tableOf = (members: readonly RingPlace[]): SlotTable =>
+      this.#kept.of(members, view.rf, ranksNeeded(members, view.rf, overlayOf(view)));
+    return { current: tableOf(baseOf(view)), next: view.next && tableOf(view.next) };
   }
 }
 

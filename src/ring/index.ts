@@ -6,6 +6,7 @@
  */
 
 export { combineRows, RowMark, roleOf } from './change.js';
+export { KeptTables } from './kept.js';
 export {
   buildRows,
   leaderOf,

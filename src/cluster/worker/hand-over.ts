@@ -145,7 +145,10 @@ export class HandOvers {
   #offer(batch: Batch, slots: SlotBits): void {
     batch.given = slots.map((byte, at) => byte | (batch.given[at] ?? 0));
     const connection = this.#peers.linkTo(batch.goal);
-    if (connection === undefined) return this.#drop(batch);
+    if (connection === undefined) {
+      this.#drop(batch);
+      return;
+    }
     this.#calls.send(connection, handOverFrame(batch.layout.epoch, slots), (answer) =>
       this.#onAnswer(batch, slots, answer),
     );
@@ -157,7 +160,10 @@ export class HandOvers {
     const { epoch } = batch.layout;
     // Whoever refuses in another epoch has not taken them in this one.
     const isRefused = status === Status.STALE;
-    if (status !== Status.OK && !isRefused) return this.#drop(batch);
+    if (status !== Status.OK && !isRefused) {
+      this.#drop(batch);
+      return;
+    }
     const taken = isRefused ? noSlots(this.#env.slots) : bothBits(slots, value);
     native.yield(batch.goal, epoch, taken);
     if (this.#env.installedEpoch() === epoch) native.unseal(withoutBits(slots, taken), 1);

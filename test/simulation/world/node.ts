@@ -255,7 +255,7 @@ class ControlProcess {
     this.#isPaused = false;
   }
 
-  reported(report: { epoch: number; syncedEpoch: number; possibleLossSlots: number }): void {
+  reported(report: ClusterReport): void {
     this.#later(0.1, () => this.#plane?.onReport(report));
   }
 
