@@ -62,7 +62,15 @@ async function startSides(context: Context): Promise<Side[]> {
     const drivers = name === 'henge' ? ['henge' as const] : clientsOf(context, name);
     // One filling for each server: what the first client set, the others find.
     for (const [index, driver] of drivers.entries()) {
-      if (index === 0) await runRound({ driver, port, isFilling: true, ...shape(64), warmUpMs: 0, durationMs: 1 });
+      if (index === 0)
+        await runRound({
+          driver,
+          seeds: [`127.0.0.1:${port}`],
+          isFilling: true,
+          ...shape(64),
+          warmUpMs: 0,
+          durationMs: 1,
+        });
       sides.push({ driver, port });
     }
   }
@@ -97,7 +105,7 @@ async function measure(context: Context, sides: readonly Side[], inFlight: numbe
   const [rounds, durationMs] = context.isQuick ? [3, 500] : [9, 4000];
   const results = new Map<DriverName, ClosedResult[]>(sides.map(({ driver }) => [driver, []]));
   await alternate(sides, rounds, async ({ driver, port }, round) => {
-    const job = { ...shape(inFlight), driver, port, seed: round + 1, isFilling: false };
+    const job = { ...shape(inFlight), driver, seeds: [`127.0.0.1:${port}`], seed: round + 1, isFilling: false };
     const result = await runRound({ ...job, warmUpMs: durationMs / 4, durationMs });
     results.get(driver)?.push(result);
     const speed = `${formatNumber(Math.round(result.operationsPerSecond))} ops/s`;

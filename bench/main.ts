@@ -14,13 +14,23 @@ import { hitsSuite } from './hits.js';
 import { httpSuite } from './http.js';
 import { memorySuite } from './memory.js';
 import { nodeSuite } from './node.js';
+import { replicationSuite } from './replication.js';
 import { toFigure } from './report/figure.js';
 import { describeMachine, hengeVersion, type Report } from './report/report.js';
 import { renderTable } from './report/table.js';
 import { ringSuite } from './ring.js';
 import type { Context, Suite } from './suite.js';
 
-const SUITES: readonly Suite[] = [clientSuite, nodeSuite, memorySuite, ringSuite, hitsSuite, httpSuite, failoverSuite];
+const SUITES: readonly Suite[] = [
+  clientSuite,
+  nodeSuite,
+  memorySuite,
+  ringSuite,
+  hitsSuite,
+  httpSuite,
+  failoverSuite,
+  replicationSuite,
+];
 
 const USAGE = 'npm run bench -- SUITE [--quick] [--json FILE] [--traces DIR] [--kill] [--only CASE]';
 

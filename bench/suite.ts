@@ -14,7 +14,10 @@ export interface Suite {
 }
 
 export interface Context {
-  /** Under a minute altogether: shorter rounds, fewer of them, smaller data. For a first look, not for a claim. */
+  /**
+   * Shorter rounds, fewer of them, smaller data: under a minute altogether, but where nodes must be given the time to
+   * fall and to return. For a first look, not for a claim.
+   */
   readonly isQuick: boolean;
   /** Folder of traces, for `hits`. */
   readonly tracesFolder: string | undefined;

@@ -1,8 +1,8 @@
 /**
- * The demonstration's cluster: `henge dev` in a process of its own, and the way to kill one of its workers.
+ * The demonstration's cluster: `henge dev` in a process of its own, and the way to kill one of its nodes.
  *
- * Workers are found where the system keeps them, in /proc: a node is a child of `henge dev`, a worker a child of a
- * node.
+ * Nodes are found where the system keeps them, in /proc: a node is a child of `henge dev`, and leads a process group of
+ * its own, to which its workers belong. `henge dev` starts it again a few seconds after its end.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -21,9 +21,7 @@ const HTTP_PORT = 7480;
 const PORT_STEP = 1_000;
 const PORT_TRIES_MAX = 20;
 const READY_MS_MAX = 30_000;
-/** How often it is looked whether a killed worker has a successor, and for how long. */
-const SUCCESSOR_POLL_MS = 10;
-const SUCCESSOR_MS_MAX = 10_000;
+const POLL_MS = 10;
 
 export interface DemoCluster {
   readonly client: Henge;
@@ -31,17 +29,11 @@ export interface DemoCluster {
   readonly dashboard: string;
   /** True when the usual ports were taken and others are used. */
   readonly hasOtherPorts: boolean;
-  /** Kills a worker of the node with SIGKILL. Resolves, at once, to what was killed. */
-  killWorker(node: string): Promise<KilledWorker>;
+  /** Kills all processes of the node with SIGKILL. */
+  killNode(node: string): Promise<void>;
   /** Resolves when the cluster has ended, by itself or by stop(). */
   readonly ended: Promise<void>;
   stop(): Promise<void>;
-}
-
-export interface KilledWorker {
-  readonly pid: number;
-  /** Resolves to the milliseconds until another process had taken the place and the node answered again. */
-  readonly replaced: Promise<number>;
 }
 
 /** Resolves when every node answers. Throws an Error with a sentence when the cluster does not come up. */
@@ -77,7 +69,7 @@ export async function startCluster(): Promise<DemoCluster> {
       seeds,
       dashboard: `http://127.0.0.1:${httpPort}/`,
       hasOtherPorts: dataPort !== DATA_PORT || httpPort !== HTTP_PORT,
-      killWorker: (node) => killWorker(client, dev.pid ?? 0, node),
+      killNode: async (node) => void process.kill(-(await childNamed(dev.pid ?? 0, node)), 'SIGKILL'),
       ended,
       stop: async () => {
         await client.close();
@@ -98,7 +90,7 @@ async function connect(seeds: readonly string[]): Promise<Henge> {
   for (const { name } of members) {
     while (!(await answers(client, name))) {
       if (performance.now() > end) throw new Error(`${name} did not answer within ${READY_MS_MAX} ms.`);
-      await sleep(SUCCESSOR_POLL_MS);
+      await sleep(POLL_MS);
     }
   }
   return client;
@@ -109,25 +101,6 @@ function answers(client: Henge, node: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function killWorker(client: Henge, devPid: number, node: string): Promise<KilledWorker> {
-  const nodePid = await childNamed(devPid, node);
-  const [pid] = await childrenOf(nodePid);
-  if (pid === undefined) throw new Error(`${node} has no worker`);
-  const begin = performance.now();
-  process.kill(pid, 'SIGKILL');
-  return { pid, replaced: successorOf(client, node, nodePid, pid, begin) };
-}
-
-async function successorOf(client: Henge, node: string, nodePid: number, dead: number, begin: number): Promise<number> {
-  while (performance.now() - begin < SUCCESSOR_MS_MAX) {
-    const workers = await childrenOf(nodePid);
-    if (!workers.includes(dead) && workers.length > 0 && (await answers(client, node)))
-      return performance.now() - begin;
-    await sleep(SUCCESSOR_POLL_MS);
-  }
-  throw new Error(`${node} had no new worker after ${SUCCESSOR_MS_MAX} ms`);
 }
 
 async function childNamed(parent: number, node: string): Promise<number> {

@@ -1,5 +1,5 @@
 /**
- * The demonstration: three nodes, a slow origin, real cities, and a worker killed in mid-load.
+ * The demonstration: three nodes, a slow origin, real cities, and a whole node killed in mid-load.
  *
  *   npm start                 runs it, then leaves the cluster and its dashboard up until Ctrl-C
  *   npm start -- --once       runs it and stops; exit status 0 only if nothing was lost and no request failed
@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { readCluster } from '../src/cli/report.js';
 import { paintFor, screenOf } from '../src/cli/terminal.js';
 import { type DemoCluster, startCluster } from './cluster.js';
+import { showFall } from './fall.js';
 import { Origin } from './origin.js';
 import { Show } from './show.js';
 import { Traffic } from './traffic.js';
@@ -16,8 +17,8 @@ import { verify } from './verify.js';
 import { balance, title } from './view.js';
 
 const SECONDS_DEFAULT = 20;
-/** When the worker dies, as a part of the whole. */
-const KILL_AT = 0.5;
+/** When the node dies, as a part of the whole. */
+const KILL_AT = 0.3;
 
 const screen = screenOf(process.stdout);
 const paint = paintFor(screen);
@@ -58,8 +59,12 @@ async function demonstrate(cluster: DemoCluster, stopped: AbortSignal): Promise<
   const traffic = new Traffic(cluster.client, origin);
   const show = new Show({ client: cluster.client, traffic, origin, durationMs, screen, paint });
   const done = new AbortController();
-  const end = setTimeout(() => done.abort(), durationMs);
-  const kill = setTimeout(() => void killOne(cluster, show), durationMs * KILL_AT);
+  let fall = Promise.resolve();
+  // The story of the node is told to its end, and the load goes on as long.
+  const end = setTimeout(() => void fall.then(() => done.abort()), durationMs);
+  const kill = setTimeout(() => {
+    fall = showFall({ cluster, show, traffic, paint }, stopped);
+  }, durationMs * KILL_AT);
   const stop = () => done.abort();
   stopped.addEventListener('abort', stop, { once: true });
   show.begin();
@@ -74,24 +79,8 @@ async function demonstrate(cluster: DemoCluster, stopped: AbortSignal): Promise<
     items: nodes.reduce((sum, node) => sum + node.items, 0),
     bytes: nodes.reduce((sum, node) => sum + node.bytes, 0),
   };
-  for (const line of balance({ frame, verdict, memory }, paint)) say(line);
+  for (const line of balance({ frame, verdict, memory, longestWriteMs: traffic.longestWriteMs }, paint)) say(line);
   return traffic.tally.failures === 0 && verdict.lost + verdict.wrong === 0;
-}
-
-/** Kills a worker of the last node, and tells it. */
-async function killOne(cluster: DemoCluster, show: Show): Promise<void> {
-  const node = show.nodeNames.at(-1);
-  if (node === undefined) return;
-  try {
-    const { pid, replaced } = await cluster.killWorker(node);
-    show.tell(`${paint('red', '✗')} ${show.time()}  worker ${pid} of ${node} killed (SIGKILL), its memory stays`);
-    const ms = await replaced;
-    show.tell(
-      `${paint('green', '✓')} ${show.time()}  another took its place after ${Math.round(ms)} ms, with every item`,
-    );
-  } catch (error) {
-    show.tell(`${paint('red', '✗')} ${(error as Error).message}`);
-  }
 }
 
 async function stayUp(cluster: DemoCluster, stopped: AbortSignal): Promise<void> {

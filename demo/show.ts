@@ -38,6 +38,7 @@ export class Show {
   private framesShown = 0;
   private isOver = false;
   private showing: Promise<void> = Promise.resolve();
+  private reading: Promise<void> | undefined;
 
   constructor(stage: Stage) {
     this.stage = stage;
@@ -55,6 +56,7 @@ export class Show {
     const elapsedMs = performance.now() - this.beganAt;
     this.isOver = true;
     await this.showing;
+    await this.reading;
     await this.readNodes();
     const frame = this.frame(elapsedMs);
     this.panel?.draw(panel(frame, this.stage.paint));
@@ -78,7 +80,11 @@ export class Show {
 
   private async run(): Promise<void> {
     while (!this.isOver) {
-      await Promise.all([this.readNodes(), new Promise((resolve) => setTimeout(resolve, FRAME_MS))]);
+      // A node that does not answer is waited for; the show goes on.
+      this.reading ??= this.readNodes().finally(() => {
+        this.reading = undefined;
+      });
+      await new Promise((resolve) => setTimeout(resolve, FRAME_MS));
       if (this.isOver) return;
       this.sample();
       const frame = this.frame(performance.now() - this.beganAt);
@@ -139,10 +145,12 @@ function nodeView(
   seconds: number,
 ): NodeView {
   const share = now.slots / SLOTS;
-  if (!now.isAnswering) return { ...(last ?? { items: 0, bytes: 0 }), name: now.name, share, perSecond: 0 };
+  if (!now.isAnswering)
+    return { ...(last ?? { items: 0, bytes: 0 }), name: now.name, state: now.state, share, perSecond: 0 };
   const operations = earlier === undefined || !earlier.isAnswering ? now.operations : earlier.operations;
   return {
     name: now.name,
+    state: now.state,
     share,
     items: now.items,
     bytes: now.bytes,

@@ -16,7 +16,8 @@ const VISITORS = 128;
 /** Of so many look-ups one is followed by a signature. */
 const LOOKUPS_PER_SIGNATURE = 20;
 /**
- * Writes of one signature before it counts as failed, and the pause between them: longer than a worker takes to return.
+ * Writes of one signature before it counts as failed, and the pause between them: longer than a cluster takes to name a
+ * successor of a node that died.
  */
 const WRITES_MAX = 20;
 const WRITE_PAUSE_MS = 100;
@@ -39,6 +40,8 @@ export interface Tally {
   /** Signatures acknowledged, and writes that were repeated for them. */
   signatures: number;
   repeats: number;
+  /** Look-ups answered by another copy, since the node that leads the key could not. */
+  degraded: number;
   /** What went wrong last, for the person who must mend it. */
   lastError: string;
 }
@@ -55,6 +58,7 @@ export class Traffic {
     failures: 0,
     signatures: 0,
     repeats: 0,
+    degraded: 0,
     lastError: '',
   };
   readonly latencies = new Latencies();
@@ -70,10 +74,26 @@ export class Traffic {
   private readonly drawCity = weightedDraw(POPULATIONS, seededRandom(SEED));
   private readonly loading = new Set<number>();
   private signaturesBegun = 0;
+  private isWatched: (key: string) => boolean = () => false;
+  private longestMs = 0;
 
   constructor(cluster: Henge, origin: Origin) {
     this.cluster = cluster;
     this.origin = origin;
+    cluster.on('degraded', (count) => {
+      this.tally.degraded += count;
+    });
+  }
+
+  /** From now on the longest time that a signature under such a key took is kept. */
+  watch(isWatched: (key: string) => boolean): void {
+    this.isWatched = isWatched;
+    this.longestMs = 0;
+  }
+
+  /** From the first attempt to the acknowledgement. */
+  get longestWriteMs(): number {
+    return this.longestMs;
   }
 
   /** Keeps all visitors busy until `signal` is aborted, and resolves when the last of them is done. */
@@ -117,11 +137,14 @@ export class Traffic {
 
   private async sign(city: CityRecord): Promise<void> {
     const signature: Signature = { number: this.signaturesBegun++, city: city.name };
+    const key = signatureKey(signature.number);
+    const begin = performance.now();
     for (let writes = 1; ; writes++) {
       try {
-        await this.cluster.set(signatureKey(signature.number), signature);
+        await this.cluster.set(key, signature);
         this.tally.signatures++;
         this.acknowledged.push(signature);
+        if (this.isWatched(key)) this.longestMs = Math.max(this.longestMs, performance.now() - begin);
         return;
       } catch (error) {
         if (!(error instanceof HengeError && error.retryable) || writes === WRITES_MAX) {

@@ -22,6 +22,8 @@ import type { Verdict } from './verify.js';
 
 export interface NodeView {
   readonly name: string;
+  /** What the topology says of it, or that it does not answer. */
+  readonly state: string;
   /** Part of the slots that the node leads. */
   readonly share: number;
   readonly items: number;
@@ -52,7 +54,7 @@ export interface Frame {
   readonly misses: Latency;
   readonly samples: readonly Sample[];
   readonly nodes: readonly NodeView[];
-  /** What happened to the worker, line by line. */
+  /** What happened to a node, line by line. */
   readonly events: readonly string[];
 }
 
@@ -65,8 +67,9 @@ export function title(paint: Paint): string[] {
   const origin = `${ORIGIN_LATENCY_MS} ms a look-up, ${ORIGIN_CONCURRENCY} at a time`;
   return [
     '',
-    `  ${paint('bold', 'HENGE')}  three nodes on this machine, ${count(CITY_COUNT)} real cities behind a slow origin`,
-    paint('dim', `         (${origin}), asked for as often as they have inhabitants`),
+    `  ${paint('bold', 'HENGE')}  three nodes on this machine, two copies of everything;`,
+    paint('dim', `         ${count(CITY_COUNT)} real cities behind a slow origin (${origin}),`),
+    paint('dim', '         asked for as often as they have inhabitants'),
     '',
   ];
 }
@@ -142,7 +145,7 @@ function nodeLines(nodes: readonly NodeView[], paint: Paint): string[] {
         percent(node.share, 1),
         count(node.items),
         bytes(node.bytes),
-        count(node.perSecond),
+        node.state === 'in' ? count(node.perSecond) : paint('red', node.state),
       ]);
     }),
   ];
@@ -167,9 +170,10 @@ export interface Balance {
   readonly frame: Frame;
   readonly verdict: Verdict;
   readonly memory: { readonly items: number; readonly bytes: number };
+  readonly longestWriteMs: number;
 }
 
-export function balance({ frame, verdict, memory }: Balance, paint: Paint): string[] {
+export function balance({ frame, verdict, memory, longestWriteMs }: Balance, paint: Paint): string[] {
   const { tally, all, hits, misses } = frame;
   const row = (label: string, figure: string, remark = '') =>
     `  ${padEnd(label, 18)}${padStart(figure, 14)}   ${paint('dim', remark)}`.trimEnd();
@@ -184,6 +188,8 @@ export function balance({ frame, verdict, memory }: Balance, paint: Paint): stri
     row('joined', count(tally.joined), 'waited for the same look-up of another'),
     row('failures', good(tally.failures), tally.lastError),
     row('writes', count(tally.signatures), `acknowledged; ${count(tally.repeats)} repeated after the kill`),
+    row('longest write', duration(longestWriteMs), 'to the keys of the node that was killed'),
+    row('degraded', count(tally.degraded), 'reads answered by a copy meanwhile'),
     row('lost or wrong', good(verdict.lost + verdict.wrong), `${count(verdict.right)} values read back and right`),
     row('p50', latency(all.p50), `hits ${latency(hits.p50)}, misses ${latency(misses.p50)}`),
     row('p99', latency(all.p99), `hits ${latency(hits.p99)}, misses ${latency(misses.p99)}`),
@@ -195,7 +201,7 @@ export function balance({ frame, verdict, memory }: Balance, paint: Paint): stri
     row(
       'memory per item',
       memory.items > 0 ? `${Math.round(memory.bytes / memory.items)} B` : '–',
-      `key, value and header; ${count(memory.items)} items in ${bytes(memory.bytes)}`,
+      `key, value and header; ${count(memory.items)} copies in ${bytes(memory.bytes)}`,
     ),
     row(
       'without a cache',

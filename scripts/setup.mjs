@@ -13,6 +13,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DEBIAN_PACKAGES = [
   { name: 'redis-server', command: 'redis-server', uses: 'slots compared with Redis Cluster' },
   { name: 'etcd-server', command: 'etcd', uses: 'registries in etcd' },
+  { name: 'iproute2', command: 'ip', uses: 'partitions of the network' },
   { name: 'memcached', command: 'memcached', uses: 'comparisons with memcached' },
   { name: 'chromium', command: 'chromium', uses: 'the dashboard in a browser' },
 ];

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { connect as openSocket, type Socket } from 'node:net';
-import { Henge } from '../../src/index.js';
+import { type AckLevel, Henge } from '../../src/index.js';
 
 export interface Driver {
   get(key: string): Promise<string | undefined>;
@@ -14,14 +14,15 @@ export interface Driver {
 
 export type DriverName = 'henge' | 'ioredis' | 'ioredis-auto' | 'node-redis' | 'memjs' | 'echo';
 
-export function openDriver(name: DriverName, port: number): Promise<Driver> {
-  return DRIVERS[name](port);
+/** Opens a client of the servers at `seeds`, HOST:PORT each; only Henge's takes more than the first of them. */
+export function openDriver(name: DriverName, seeds: readonly string[], ack: AckLevel = 'one'): Promise<Driver> {
+  if (name === 'henge') return openHenge(seeds, ack);
+  return DRIVERS[name](Number(seeds[0]?.split(':')[1]));
 }
 
 const HOST = '127.0.0.1';
 
-const DRIVERS: Readonly<Record<DriverName, (port: number) => Promise<Driver>>> = {
-  henge: openHenge,
+const DRIVERS: Readonly<Record<Exclude<DriverName, 'henge'>, (port: number) => Promise<Driver>>> = {
   ioredis: (port) => openIoredis(port, false),
   'ioredis-auto': (port) => openIoredis(port, true),
   'node-redis': openNodeRedis,
@@ -29,8 +30,8 @@ const DRIVERS: Readonly<Record<DriverName, (port: number) => Promise<Driver>>> =
   echo: openEcho,
 };
 
-async function openHenge(port: number): Promise<Driver> {
-  const henge = await Henge.connect({ seeds: [`${HOST}:${port}`] });
+async function openHenge(seeds: readonly string[], ack: AckLevel): Promise<Driver> {
+  const henge = await Henge.connect({ seeds: [...seeds], ack });
   return {
     get: (key) => henge.get<string>(key),
     set: (key, value) => henge.set(key, value),

@@ -43,6 +43,8 @@ export interface Phase {
   readonly errors: Readonly<Record<string, number>>;
   /** Requests that were due and not issued, for too many were open. */
   readonly notIssued: number;
+  /** Keys of which a write was acknowledged, each once. */
+  readonly writtenKeys: readonly number[];
 }
 
 export interface GroupWrites {
@@ -65,6 +67,7 @@ export class PacedLoad {
   readonly #options: PacedOptions;
   readonly #names: readonly string[];
   readonly #groups: readonly number[];
+  readonly #groupCount: number;
   /** One write of a key at a time, so that the numbers under it only grow. */
   readonly #isWriting: Uint8Array;
   #recorder: Recorder;
@@ -79,6 +82,7 @@ export class PacedLoad {
     this.#ledger = new Ledger(options.keys);
     this.#names = Array.from({ length: options.keys }, (_, key) => keyName(key));
     this.#groups = this.#names.map(groupOf);
+    this.#groupCount = this.#groups.reduce((most, group) => Math.max(most, group + 1), 0);
     this.#isWriting = new Uint8Array(options.keys);
     this.#recorder = this.#newRecorder();
   }
@@ -120,7 +124,7 @@ export class PacedLoad {
   }
 
   #newRecorder(): Recorder {
-    return new Recorder(Math.max(...this.#groups) + 1);
+    return new Recorder(this.#groupCount);
   }
 
   async #run(): Promise<void> {
@@ -152,7 +156,7 @@ export class PacedLoad {
       const value = `${number}`.padEnd(VALUE_BYTES);
       await this.#client.set(this.#names[key] ?? '', value, { ack, deadlineMs: writeDeadlineMs });
       this.#ledger.acknowledged(key, number);
-      this.#recorder.wrote(this.#groups[key] ?? 0, performance.now() - begunAtMs);
+      this.#recorder.wrote(key, this.#groups[key] ?? 0, performance.now() - begunAtMs);
     } catch (error) {
       this.#recorder.failedWrites++;
       this.#recorder.met('write', error);
@@ -191,6 +195,7 @@ class Recorder {
   readonly #readTimes = new Latencies();
   readonly #writeTimes = new Latencies();
   readonly #errors = new Map<string, number>();
+  readonly #writtenKeys = new Set<number>();
   readonly #groups: (GroupTimes | undefined)[];
   readonly #beganAtMs = performance.now();
 
@@ -203,7 +208,8 @@ class Recorder {
     if (isStale) this.#staleReads++;
   }
 
-  wrote(index: number, ms: number): void {
+  wrote(key: number, index: number, ms: number): void {
+    this.#writtenKeys.add(key);
     this.#writeTimes.record(ms * 1_000);
     const nowMs = performance.now() - this.#beganAtMs;
     const group = this.#groups[index];
@@ -245,6 +251,7 @@ class Recorder {
       ),
       errors: Object.fromEntries(this.#errors),
       notIssued: this.notIssued,
+      writtenKeys: [...this.#writtenKeys],
     };
   }
 }

@@ -130,7 +130,7 @@ interface Parts {
 
 async function run({ reader, writer, options, findings, abort }: Parts): Promise<RunFacts> {
   const prefix = `${PREFIX}${randomBytes(4).toString('hex')}:`;
-  const watch = await Watch.start(reader);
+  const watch = await Watch.start(reader, writer);
   using stalls = new Stalls();
   const begunAtMs = performance.now();
   const world = {

@@ -5,8 +5,8 @@
  * The rules: what provably did not run is sent again while there is time; a read is sent again too, or goes round a
  * leader that cannot answer it; a write that may have run never is. What follows from a change and not from load is
  * free: a request's first redirect, the first repetition of a read whose connection broke, waiting for a leader that is
- * not ready. Every other repetition is paid from a budget, so that clients of an overloaded cluster add a tenth to its
- * load and not a multiple.
+ * not ready or has not heard yet that it leads. Every other repetition is paid from a budget, so that clients of an
+ * overloaded cluster add a tenth to its load and not a multiple.
  */
 
 /** Retries are a tenth of the requests at most, and so are hedges of the reads. */
@@ -38,13 +38,14 @@ export class Budget {
  *
  * - `moved`: the node does not lead the slot.
  * - `handed`: the node does not lead the slot, which is being handed over, and another one does or is about to.
+ * - `behind`: so it says, but in an older epoch than the client's: it leads the slot as soon as it has heard.
  * - `busy`: the node is overloaded.
  * - `lost`: the connection broke with the request on it.
  * - `notReady`: the node leads the slot and cannot run this yet.
  * - `notInSync`: the copy asked may lack something; the leader is asked next.
  * - `short`: the leader cannot answer, and too few other copies can.
  */
-export type MishapKind = 'moved' | 'handed' | 'busy' | 'lost' | 'notReady' | 'notInSync' | 'short';
+export type MishapKind = 'moved' | 'handed' | 'behind' | 'busy' | 'lost' | 'notReady' | 'notInSync' | 'short';
 
 export interface Mishap {
   readonly kind: MishapKind;
@@ -91,11 +92,13 @@ function isFree(kind: MishapKind, attempts: number): boolean {
 
 const msNeeded = (kind: MishapKind): number => (waitsForLeader(kind) ? NOT_READY_MS_LEFT_MIN : 0);
 
-const waitsForLeader = (kind: MishapKind): boolean => kind === 'notReady' || kind === 'short';
+/** What ends by itself when the nodes are done with a change of epoch. */
+const waitsForLeader = (kind: MishapKind): boolean => kind === 'notReady' || kind === 'behind' || kind === 'short';
 
 function delayAfter(kind: MishapKind, attempts: number, random: () => number): number {
   switch (kind) {
     case 'notReady':
+    case 'behind':
     case 'short':
       return Math.ceil(NOT_READY_DELAY_MS_MIN + random() * (NOT_READY_DELAY_MS_MAX - NOT_READY_DELAY_MS_MIN));
     case 'handed':

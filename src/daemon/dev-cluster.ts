@@ -2,6 +2,8 @@
  * A cluster of several nodes on this machine, for development and demonstrations: writes the records of all members
  * into a fresh registry, then starts one `henge serve` for each.
  *
+ * A node that served and ended is started again after a pause, as a service manager would: kill one, and watch.
+ *
  * The nodes are children with a channel: they say when they are ready, and drain by themselves when this process is
  * gone, however it went. They are out of the terminal's process group, so that Ctrl-C comes to them once, by stop().
  */
@@ -11,6 +13,7 @@ import { closeSync, openSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type MemberRecord, memberKey, TopologyRecord } from '../cluster/index.js';
 import { type Config, loadConfig } from './config.js';
@@ -22,6 +25,8 @@ import { formatHostPort, type HostPort } from './units.js';
 /** A node that is not ready by then will not be: memory is filled with pages, processes start. */
 const READY_MS_MAX = 30_000;
 const STOP_MS_MAX = 15_000;
+/** Long enough to be seen by others as gone, and by people. */
+const RESTART_PAUSE_MS = 5_000;
 const LOG_TAIL_BYTES = 2_000;
 
 export interface DevClusterOptions {
@@ -51,11 +56,16 @@ interface Running extends DevNode {
 
 export class DevCluster {
   readonly folder: string;
-  #running: readonly Running[] = [];
-  #isStopping = false;
+  readonly #running = new Map<string, Running>();
+  readonly #failure: Promise<string>;
+  #fail: (sentence: string) => void = () => undefined;
+  readonly #stopping = new AbortController();
 
   private constructor(folder: string) {
     this.folder = folder;
+    this.#failure = new Promise((resolve) => {
+      this.#fail = resolve;
+    });
   }
 
   /** Resolves when every node serves. Throws, after stopping them all, if one does not. */
@@ -73,8 +83,7 @@ export class DevCluster {
     const extra = options.serveArguments ?? [];
     await writeRecords(join(folder, 'registry'), plans, secretFile, extra);
     try {
-      cluster.#running = plans.map((plan) => startNode(plan, folder, [...common, ...extra]));
-      await Promise.all(cluster.#running.map(becomeReady));
+      await Promise.all(plans.map((plan) => cluster.#run(plan, [...common, ...extra])));
     } catch (error) {
       await cluster.stop();
       throw error;
@@ -83,24 +92,41 @@ export class DevCluster {
   }
 
   get nodes(): readonly DevNode[] {
-    return this.#running;
+    return [...this.#running.values()];
   }
 
-  /** Resolves when a node ended that was not told to, to a sentence about it. */
-  async failure(): Promise<string> {
-    const sentence = await Promise.race(this.#running.map(async ({ name, ended }) => `${name} ended: ${await ended}`));
-    return this.#isStopping ? new Promise<never>(() => {}) : sentence;
+  /** Resolves when a node ended and did not serve again after a new start, to a sentence about it. */
+  failure(): Promise<string> {
+    return this.#failure;
   }
 
   /** Drains all nodes, and kills what does not end in time. */
   async stop(): Promise<void> {
-    this.#isStopping = true;
-    for (const { child } of this.#running) child.kill('SIGTERM');
+    this.#stopping.abort();
+    const running = [...this.#running.values()];
+    for (const { child } of running) child.kill('SIGTERM');
     const killing = setTimeout(() => {
-      for (const { pid } of this.#running) killGroup(pid);
+      for (const { pid } of running) killGroup(pid);
     }, STOP_MS_MAX);
-    await Promise.all(this.#running.map(({ ended }) => ended));
+    await Promise.all(running.map(({ ended }) => ended));
     clearTimeout(killing);
+  }
+
+  /** Resolves when the node serves, and from then on sees to it that it does. */
+  async #run(plan: NodePlan, words: readonly string[]): Promise<void> {
+    const node = startNode(plan, this.folder, words);
+    this.#running.set(plan.name, node);
+    await becomeReady(node);
+    void node.ended.then((how) => this.#runAgain(plan, words, how));
+  }
+
+  async #runAgain(plan: NodePlan, words: readonly string[], how: string): Promise<void> {
+    try {
+      await sleep(RESTART_PAUSE_MS, undefined, { signal: this.#stopping.signal });
+      await this.#run(plan, words);
+    } catch (error) {
+      if (!this.#stopping.signal.aborted) this.#fail(`${plan.name} ended: ${how}. ${(error as Error).message}`);
+    }
   }
 }
 

@@ -27,7 +27,7 @@ export interface WorldParts {
 }
 
 /** What happens once a link or an epoch; the rest is for those who look into one. */
-const QUIET_EVENTS = new Set(['steward', 'link-up', 'caught-up', 'merged']);
+const QUIET_EVENTS = new Set(['steward', 'link-up', 'caught-up', 'pulled', 'merged']);
 
 export function workerWorld({ boot, arena, native, plane, log, tell, learned, core }: WorldParts): WorkerEnv {
   const self = { name: boot.nodeName, number: boot.nodeNumber, incarnation: arena.incarnation };

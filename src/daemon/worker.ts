@@ -30,8 +30,9 @@ const boot = JSON.parse(process.env[WORKER_BOOT_VARIABLE] ?? '') as WorkerBoot;
 // It holds the secret: nothing that this process might start is to see it.
 delete process.env[WORKER_BOOT_VARIABLE];
 const log = createLog({ node: boot.nodeName, worker: cluster.worker?.id, pid: process.pid }, boot.logLevel);
+// The daemon may have ended a moment ago: that is no reason for a worker to end too.
 const tell = (message: FromWorker): void => {
-  if (process.connected) process.send?.(message);
+  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 };
 
 process.on('SIGINT', () => {});

@@ -61,7 +61,7 @@ test('the slot table holds what it promises of evenness and movement', { timeout
 
 test('without a suite the suites are listed', { timeout: RUN_MS_MAX }, async () => {
   const { stdout } = await bench();
-  for (const name of ['client', 'node', 'memory', 'ring', 'hits', 'http'])
+  for (const name of ['client', 'node', 'memory', 'ring', 'hits', 'http', 'failover', 'replication'])
     expect(stdout).toMatch(new RegExp(`^${name} `, 'm'));
 });
 

@@ -145,6 +145,29 @@ describe('the cluster', () => {
     expect(lines.map((line) => (JSON.parse(line) as { epoch: number }).epoch)).toEqual([1, 1]);
   });
 
+  it('is asked what would move if a node came, and nothing moves', async () => {
+    await henge('set', 'movable', 'v'.repeat(100_000));
+    const { status, text } = await henge('plan', '--add', 'b:3:east', '--rate', '1k', '--json');
+    const plan = JSON.parse(text) as { bytesMoved: number; seconds: number; copiesMoved: number };
+    expect(status).toBe(0);
+    // Two copies are wanted, and there was one node: the newcomer gets a copy of everything.
+    expect(plan).toMatchObject({
+      epoch: 1,
+      copiesMoved: 16_384,
+      ratio: 1,
+      nodes: [
+        { name: 'a', weightBefore: 1, weightAfter: 1, slotsBefore: 16_384, target: 0.25, copiesLost: 0 },
+        { name: 'b', zone: 'east', weightAfter: 3, slotsBefore: 0, target: 0.75, copiesGained: 16_384 },
+      ],
+    });
+    expect(plan.bytesMoved).toBeGreaterThan(100_000);
+    expect(plan.seconds).toBeCloseTo(plan.bytesMoved / 1024, 3);
+
+    const words = (await henge('plan', '--add', 'b:3:east')).text;
+    for (const each of ['100.0 % → 2', '– → 3', 'Nothing was done.']) expect(words).toContain(each);
+    expect(JSON.parse((await henge('status', '--json')).text)).toMatchObject({ epoch: 1, nodes: [{ name: 'a' }] });
+  });
+
   it('takes load, and is left as it was', async () => {
     const words = ['bench', '--duration', '500ms', '--warmup', '100ms', '--keys', '1000', '--json'];
     const before = (await henge('scan', 'henge-bench:', '--json')).text;
@@ -179,6 +202,12 @@ describe('what cannot be done', () => {
       ['set', '', 'empty key'],
       ['bench', '--read-ratio', '2'],
       ['completion', 'tcsh'],
+      ['plan'],
+      ['plan', '--add', 'a'],
+      ['plan', '--remove', 'nobody'],
+      ['plan', '--weight', 'a=heavy'],
+      ['verify', '--allow', 'lost'],
+      ['verify', '--level', 'most'],
     ];
     for (const words of wrong) {
       const { status, text, complaint } = await henge(...words);
@@ -209,7 +238,20 @@ describe('help and completion', () => {
     const overview = (await henge('--help')).text;
     const names = [...overview.matchAll(/^ {2}([a-z]+)(?: \[| <)/gm)].map(([, name]) => name as string);
     expect(names).toEqual(
-      expect.arrayContaining(['serve', 'dev', 'get', 'set', 'scan', 'status', 'ring', 'where', 'top', 'bench']),
+      expect.arrayContaining([
+        'serve',
+        'dev',
+        'get',
+        'set',
+        'scan',
+        'status',
+        'ring',
+        'where',
+        'top',
+        'plan',
+        'verify',
+        'bench',
+      ]),
     );
     for (const name of names.filter((each) => each !== 'help')) {
       const { status, text } = await henge(name, '--help');

@@ -66,7 +66,7 @@ test('a node that is killed takes nothing with it that was acknowledged at quoru
 test('a node that is killed and comes back empty has lost what it alone held', { timeout: TIMEOUT_MS }, async () => {
   await using cluster = await TestCluster.start('abc', '--rf=1', '--workers=1');
   const henge = commandFor(cluster.seeds.join(','));
-  const { outcome } = await begin(henge, '--duration=10s', '--allow=failed,slow');
+  const { outcome } = await begin(henge, '--duration=14s', '--allow=failed,slow');
   cluster.node('c').killAll();
   await cluster.startNode('c');
   const result = resultOf(await outcome);
@@ -84,7 +84,7 @@ test('a node that is killed and comes back empty has lost what it alone held', {
 test('a node that is killed and stays away fails its callers', { timeout: TIMEOUT_MS }, async () => {
   await using cluster = await TestCluster.start('abc', '--rf=1', '--workers=1');
   const henge = commandFor(cluster.seeds.join(','));
-  const { outcome } = await begin(henge, '--duration=4s');
+  const { outcome } = await begin(henge, '--duration=10s');
   cluster.node('c').killAll();
   const result = resultOf(await outcome);
   expect((await outcome).status).toBe(1);

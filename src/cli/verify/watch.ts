@@ -1,13 +1,16 @@
 /**
  * What happens to the cluster while `henge verify` runs: whether it is changing, and whether nodes evict.
  *
- * It is asked twice a second. A change is a new epoch, a member that is not simply in, or a node that does not answer.
+ * It is asked twice a second. A change is a new epoch, a member that is not simply in, or a node that does not answer;
+ * what the clients meet by themselves (a lost connection, a degraded answer) is heard at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Henge } from '../../client/index.js';
 import { type ClusterReport, readCluster } from '../report.js';
 
 const POLL_GAP_MS = 500;
+/** Nodes answer within milliseconds. One that is silent keeps the rest of the report waiting for a whole deadline. */
+const SILENT_MS = 1_000;
 
 export class Watch {
   readonly epochFirst: number;
@@ -18,6 +21,7 @@ export class Watch {
   #evicted = 0;
   readonly #evictions = new Map<string, number>();
   #reading: Promise<void> | undefined;
+  #readingSinceMs = 0;
   readonly #stop = new AbortController();
   readonly #polling: Promise<void>;
 
@@ -32,13 +36,21 @@ export class Watch {
     this.#polling = this.#poll();
   }
 
-  static async start(cluster: Henge): Promise<Watch> {
-    return new Watch(cluster, await readCluster(cluster));
+  /** Asks the first of the clients, and hears what all of them meet. */
+  static async start(cluster: Henge, ...others: readonly Henge[]): Promise<Watch> {
+    const watch = new Watch(cluster, await readCluster(cluster));
+    const see = () => watch.#see(true);
+    for (const each of [cluster, ...others]) {
+      each.on('down', see).on('degraded', see);
+      each.on('topology', ({ epoch }) => watch.#seeEpoch(epoch));
+    }
+    return watch;
   }
 
   /** Whether a change was seen since this was asked last. */
   hasChanged(): boolean {
-    const hasChanged = this.#wasChanging || this.isChanging;
+    const isSilent = this.#reading !== undefined && performance.now() - this.#readingSinceMs > SILENT_MS;
+    const hasChanged = this.#wasChanging || this.isChanging || isSilent;
     this.#wasChanging = false;
     return hasChanged;
   }
@@ -65,7 +77,9 @@ export class Watch {
 
   /** Callers at the same time share one reading. */
   #read(): Promise<void> {
-    this.#reading ??= readCluster(this.cluster)
+    if (this.#reading !== undefined) return this.#reading;
+    this.#readingSinceMs = performance.now();
+    this.#reading = readCluster(this.cluster)
       .then(
         (report) => this.#take(report),
         // Nobody tells the topology: a change if anything is, and the calls that fail meanwhile are counted elsewhere.
@@ -78,8 +92,8 @@ export class Watch {
   }
 
   #take({ epoch, nodes }: ClusterReport): void {
-    this.#see(epoch !== this.epochLast || nodes.some(({ state }) => state !== 'in'));
-    this.epochLast = epoch;
+    this.#see(nodes.some(({ state }) => state !== 'in'));
+    this.#seeEpoch(epoch);
     for (const { name, isAnswering, evictions } of nodes) {
       if (!isAnswering) continue;
       const before = this.#evictions.get(name) ?? 0;
@@ -87,6 +101,13 @@ export class Watch {
       this.#evicted += evictions >= before ? evictions - before : evictions;
       this.#evictions.set(name, evictions);
     }
+  }
+
+  /** A report may be older than what was heard since it was asked for. */
+  #seeEpoch(epoch: number): void {
+    if (epoch <= this.epochLast) return;
+    this.epochLast = epoch;
+    this.#see(true);
   }
 
   #see(isChanging: boolean): void {

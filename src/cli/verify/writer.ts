@@ -33,8 +33,8 @@ const LOOK_GAP_MS = 100;
 /** Looks that get no answer, before the verdict falls on what was seen last. */
 const LOOKS_UNANSWERED_MAX = 50;
 
-/** Keys without an answer at the end, after which a writer gives up: a node is gone, and each costs a deadline. */
-const UNREAD_MAX = 20;
+/** Keys without an answer in a row, at which a writer gives up at the end: all is gone, and each costs a deadline. */
+const UNREAD_IN_ROW_MAX = 10;
 
 /** Parts of the changes of a register that is there. */
 const REPLACE_PART = 0.4;
@@ -91,13 +91,14 @@ export class Writer {
 
   /** Reads every key a last time. */
   async check(turn: Turn): Promise<void> {
-    let unread = 0;
+    let [unread, inRow] = [0, 0];
     for (const key of this.#keys) {
       await turn();
-      if (unread < UNREAD_MAX && (await this.#lookPatiently(key, unread === 0 ? LOOKS : 1))) continue;
-      unread++;
-      this.findings.unread++;
+      const isRead = inRow < UNREAD_IN_ROW_MAX && (await this.#lookPatiently(key, unread === 0 ? LOOKS : 1));
+      inRow = isRead ? 0 : inRow + 1;
+      if (!isRead) unread++;
     }
+    this.findings.unread += unread;
   }
 
   async #lookPatiently(key: OwnKey, looks: number): Promise<boolean> {

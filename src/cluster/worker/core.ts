@@ -173,8 +173,6 @@ export class WorkerCore {
     const isSteward = this.#env.native.isSteward();
     this.#view = view;
     this.#layout = isSteward && view.rf > 1 ? new Layout(view, this.#env.slots, this.#tables) : undefined;
-    if (before !== undefined && this.#layout !== undefined) this.#history.advance(before, this.#layout);
-    else this.#history.forget();
     this.#takeOvers.reset();
     this.#digests.reset();
     this.#handOvers.reset();
@@ -182,6 +180,9 @@ export class WorkerCore {
     this.#catchUp.reset();
     if (isSteward) this.#install();
     else this.#installAtMs = this.#env.monoMs() + INSTALL_DELAY_MS;
+    // After that, for others wait until it is in place here.
+    if (before !== undefined && this.#layout !== undefined) this.#history.advance(before, this.#layout);
+    else this.#history.forget();
     // Take-overs do not wait for the next tick: somebody's writes are waiting for them.
     if (view.rf > 1 && this.#isAtWork()) this.#considerTakeOvers(this.#survey());
   }

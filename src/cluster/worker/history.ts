@@ -22,7 +22,11 @@ export class History {
 
   /** Numbers of those who could acknowledge before, that leader first; empty when they are not known. */
   rowBefore(slot: number): number[] {
-    return [...this.#rows.subarray(slot * ROW_MAX, (slot + 1) * ROW_MAX)].filter((number) => number !== 0);
+    const row: number[] = [];
+    for (let at = slot * ROW_MAX; at < (slot + 1) * ROW_MAX && this.#rows[at] !== 0; at++) {
+      row.push(this.#rows[at] as number);
+    }
+    return row;
   }
 
   forget(): void {
@@ -37,8 +41,8 @@ export class History {
     }
     for (let slot = 0; slot < this.#slots; slot++) {
       if (layout.leaderOf(slot) === next.leaderOf(slot)) continue;
-      const row = this.#rows.subarray(slot * ROW_MAX, (slot + 1) * ROW_MAX).fill(0);
-      row.set(layout.votersIn(slot));
+      const voters = layout.votersIn(slot);
+      for (let rank = 0; rank < ROW_MAX; rank++) this.#rows[slot * ROW_MAX + rank] = voters[rank] ?? 0;
     }
   }
 }

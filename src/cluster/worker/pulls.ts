@@ -83,7 +83,9 @@ export class Pulls {
 
   #finish(pull: Pull, end: StreamEnd, held: PullAnswer): void {
     this.#pulls.delete(pull);
-    const { requestId } = pull.frame;
+    const { requestId, nodeNumber } = pull.frame;
+    const { items, bytes } = pull.stream;
+    if (items > 0) this.#env.log('pulled', { peer: nodeNumber, items, bytes });
     if (end.kind === 'done') this.#answer(pull, pullAnswer(requestId, held));
     else if (end.kind === 'stale') this.#answer(pull, staleAnswer(requestId, this.#env.installedEpoch()));
     else this.#answer(pull, refusal(Status.BUSY, requestId, `not all could be sent: ${end.kind}`));

@@ -11,9 +11,13 @@
  * leader's heartbeats said up to when nothing was: only younger items are wanted, some thousand of a million. If it was
  * not, all.
  *
- * When it ends. With enough answers, as soon as everybody has answered; the silent are given a second, for a `one`
- * write may be with them alone. Without enough, `serve` goes on after that second and says that acknowledged writes may
- * be missing; `fence` waits. Where everybody who could know was asked, there is nothing to wait for.
+ * Whom it asks. Everybody in the slot's row now, and everybody in it under the leader before. Where this node is all
+ * that is wanted (with two copies it is, if it was in sync), a stand-in that was not in that row has nothing to add,
+ * and is not waited for: of those only they are asked who were in it, for a `one` write may be with them alone.
+ *
+ * When it ends. With enough answers, as soon as everybody has answered; the silent are given a second. Without enough,
+ * `serve` goes on after that second and says that acknowledged writes may be missing; `fence` waits. Where everybody
+ * who could know was asked, there is nothing to wait for.
  *
  * In clusters of four copies and more what was merged may be on too few nodes for a majority: until catch-up has
  * brought it there, no quorum is served (MERGING).
@@ -142,42 +146,41 @@ export class TakeOvers {
       isEverybody: new Uint8Array(count),
       partners: new Uint8Array(count),
     };
-    const asks = new Map<string, Ask>();
+    const asks: Ask[] = [];
     const here = new Set(layout.view.members.filter(({ state }) => state !== 'away').map(({ number }) => number));
     for (const slot of slotsOf(slots)) {
       const rowBefore = history.rowBefore(slot);
       const isSelfInSync = ((flags[slot] as number) & SlotFlag.DETACHED) !== 0;
-      const others = this.#whomToAsk(layout, slot, rowBefore, here);
+      const present = layout.presentIn(slot);
       const couldAcknowledge = rowBefore.length || Math.max(layout.view.rf, layout.votersIn(slot).length);
-      run.wanted[slot] = Math.max(1, couldAcknowledge - layout.quorum + 1);
+      const wanted = Math.max(1, couldAcknowledge - layout.quorum + 1);
+      const isSelfEnough = isSelfInSync && wanted === 1 && rowBefore.length > 0 && layout.goals === undefined;
+      const others = this.#whomToAsk(isSelfEnough ? rowBefore : [...present, ...rowBefore], here);
+      run.wanted[slot] = wanted;
       run.inSync[slot] = Number(isSelfInSync);
       run.waiting[slot] = others.length;
       run.partners[slot] = others.filter((number) => isPartner(layout, slot, number)).length;
-      run.isEverybody[slot] = Number(
-        [...rowBefore, ...layout.baseRow(slot)].every(
-          (number) => number === this.#env.self.number || others.includes(number),
-        ),
-      );
+      const isAsked = (number: number): boolean => number === this.#env.self.number || others.includes(number);
+      run.isEverybody[slot] = Number(rowBefore.every(isAsked) && layout.baseRow(slot).every(isAsked));
       const sinceMs = isSelfInSync ? (reigns.heldUntilMs[slot] as number) : 0;
       for (const number of others) addSlot(this.#planned(asks, number, sinceMs).slots, slot);
     }
-    return { ...run, asks: [...asks.values()] };
+    return { ...run, asks };
   }
 
-  /** Everybody here who is, or was, in the slot's row. */
-  #whomToAsk(layout: Layout, slot: number, rowBefore: readonly number[], here: ReadonlySet<number>): number[] {
-    const others = new Set([...layout.presentIn(slot), ...rowBefore]);
-    others.delete(this.#env.self.number);
-    return [...others].filter((number) => here.has(number));
+  /** Of these, each once, whoever is here and is not this node. */
+  #whomToAsk(row: readonly number[], here: ReadonlySet<number>): number[] {
+    return row.filter(
+      (number, at) => number !== this.#env.self.number && here.has(number) && row.indexOf(number) === at,
+    );
   }
 
-  #planned(asks: Map<string, Ask>, number: number, sinceMs: number): Ask {
-    const key = `${number} ${sinceMs}`;
-    let ask = asks.get(key);
+  #planned(asks: Ask[], number: number, sinceMs: number): Ask {
+    let ask = asks.find((planned) => planned.number === number && planned.sinceMs === sinceMs);
     if (ask === undefined) {
       const slots = noSlots(this.#env.slots);
       ask = { number, sinceMs, slots, isUnderWay: false, isAnswered: false, askAtMs: 0 };
-      asks.set(key, ask);
+      asks.push(ask);
     }
     return ask;
   }

@@ -1,7 +1,9 @@
 /** The checkers against hand-made histories, good and bad: a checker that finds nothing proves nothing. */
 import { describe, expect, it } from 'vitest';
 import { checkCounters } from './counters.js';
+import { checkDeletes } from './deletes.js';
 import type { Increment, Operation, Read, Write } from './history.js';
+import { checkLeaders } from './leaders.js';
 import { checkVersions } from './versions.js';
 import { checkZones } from './zones.js';
 
@@ -108,6 +110,40 @@ describe('the zone checker', () => {
     const writes = [set('a', 0, 10, ''), set('b', 0, 10, '')];
     expect(checkZones([...writes, get('a', 1, 2), get('b', 11, 12)])).toEqual([]);
     expect(checkZones([...writes, get('b', 1, 2), get('a', 11, 12)])).toEqual([]);
+  });
+});
+
+describe('a compare-and-set', () => {
+  const sets = [set('a', 0, 1, '01'), set('b', 2, 3, '02'), set('c', 2, 4, '03', { ifVersion: '02' })];
+  it('follows on the version it named', () => {
+    expect(checkVersions(sets, EXPLAINED)).toEqual([]);
+  });
+  it('is found when it went over a write that it did not know', () => {
+    expect(checkVersions([...sets, set('d', 3, 5, '04', { ifVersion: '02' })], EXPLAINED)).toHaveLength(1);
+  });
+});
+
+describe('the checker of deletes', () => {
+  it('accepts a miss after a delete, a later value, and an old one read meanwhile', () => {
+    const meanwhile = get('a', 2, 9, '01');
+    expect(checkDeletes([set('a', 0, 1, '01'), erase(2, 3), meanwhile, get(undefined, 4, 5)])).toEqual([]);
+    expect(checkDeletes([set('a', 0, 1, '01'), erase(2, 3), set('b', 4, 5, '02'), get('b', 6, 7, '02')])).toEqual([]);
+  });
+  it('finds a deleted key that is back, unless the delete may not have run or its value may be younger', () => {
+    const late = get('a', 4, 5, '01');
+    expect(checkDeletes([set('a', 0, 1, '01'), erase(2, 3), late])).toHaveLength(1);
+    expect(checkDeletes([set('a', 0, 1, '01'), erase(2, 3, 'unknown'), late])).toEqual([]);
+    expect(checkDeletes([set('a', 0, 9, '01', { outcome: 'unknown' }), erase(2, 3), late])).toEqual([]);
+  });
+});
+
+describe('the checker of leaders', () => {
+  const versionOf = (epoch: number, node: number): string => `0000000${epoch}${'0'.repeat(16)}000${node}`;
+  it('accepts another leader in another epoch', () => {
+    expect(checkLeaders([set('a', 0, 1, versionOf(1, 1)), set('b', 2, 3, versionOf(2, 2))], () => 7)).toEqual([]);
+  });
+  it('finds two nodes that acknowledge in one epoch', () => {
+    expect(checkLeaders([set('a', 0, 1, versionOf(1, 1)), set('b', 2, 3, versionOf(1, 2))], () => 7)).toHaveLength(1);
   });
 });
 

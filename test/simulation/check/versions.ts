@@ -4,7 +4,7 @@
  *
  * One sweep over the moments at which calls begin and end, O(n log n). Applies to keys whose writes are acknowledged by
  * a quorum or all and whose reads ask a quorum; a miss is judged only where nothing may be evicted or expire, and then
- * needs a delete that explains it.
+ * needs a delete that explains it. A compare-and-set follows on the version that it named.
  */
 import { byKey, type Complaint, describeOperation, type Operation, type Read, type Write } from './history.js';
 
@@ -17,7 +17,20 @@ type Versioned = Write | Read;
 
 export function checkVersions(operations: readonly Operation[], rules: VersionRules): Complaint[] {
   const versioned = operations.filter((operation): operation is Versioned => operation.kind !== 'increment');
-  return [...byKey(versioned).values()].flatMap((list) => [...checkValues(list), ...checkOrder(list, rules)]);
+  return [...byKey(versioned).values()].flatMap((list) => {
+    return [...checkValues(list), ...checkOrder(list, rules), ...checkChain(list)];
+  });
+}
+
+/** Nothing acknowledged stands between what a compare-and-set had to meet and what it made. */
+function checkChain(list: readonly Versioned[]): Complaint[] {
+  const made = list.filter((one): one is Write => one.kind === 'set' && one.outcome === 'ok');
+  return made.flatMap((write) => {
+    const { ifVersion, version = '' } = write;
+    if (ifVersion === undefined) return [];
+    const between = made.find((other) => (other.version ?? '') > ifVersion && (other.version ?? '') < version);
+    return between === undefined ? [] : [`${describeOperation(write)} went over ${describeOperation(between)}`];
+  });
 }
 
 /** A version maps to one value. */

@@ -72,6 +72,8 @@ export class SimClient {
     readonly host: string,
     private readonly random: Random,
     topology: Topology,
+    /** Every second client. */
+    readonly isOdd: boolean,
   ) {
     this.#routes = new Routes(topology, undefined, SLOTS);
     this.#linkAll();
@@ -240,13 +242,14 @@ class Attempt {
     private readonly done: (reply: Reply) => void,
   ) {
     this.#deadlineAt = client.world.schedule.nowMs + deadlineMs;
+    if (client.world.mutations.has('noDeadline')) return;
     client.later(deadlineMs, () => this.#end({ kind: this.#mayHaveRun ? 'unknown' : 'failed', status: -1 }));
   }
 
   send(): void {
     if (this.#isOver) return;
     const slot = slotOf(this.request.key) % SLOTS;
-    const leader = this.client.routes.leaderOf(slot);
+    const leader = this.#leaderOf(slot);
     const level = (this.request.flags ?? 0) & RequestFlag.LEVEL_MASK;
     let target = leader;
     if (this.request.opcode === Opcode.GET && level === 2 && this.#attempts === 0) {
@@ -258,6 +261,12 @@ class Attempt {
     }
     const isSent = target !== NO_NODE && this.#ask(target);
     if (!isSent) this.#mishap('notReady', slot);
+  }
+
+  #leaderOf(slot: number): number {
+    const { routes, world, isOdd } = this.client;
+    const isMutated = isOdd && world.mutations.has('secondLeader');
+    return (isMutated ? routes.detourOf(slot, () => true)[0] : undefined) ?? routes.leaderOf(slot);
   }
 
   #ask(target: number): boolean {
@@ -324,7 +333,7 @@ class Attempt {
   }
 
   #lost(): void {
-    if (this.#isWrite && !this.client.world.mutations.blindResend) this.#end({ kind: 'unknown', status: -1 });
+    if (this.#isWrite && !this.client.world.mutations.has('blindResend')) this.#end({ kind: 'unknown', status: -1 });
     else this.#mishap('lost', slotOf(this.request.key) % SLOTS);
   }
 
@@ -335,7 +344,7 @@ class Attempt {
     const verdict = judge(
       {
         kind,
-        isWrite: this.#isWrite && !this.client.world.mutations.blindResend,
+        isWrite: this.#isWrite && !this.client.world.mutations.has('blindResend'),
         canDetour: copies.length >= this.client.routes.detourCopies,
         attempts: this.#attempts++,
         msLeft: this.#deadlineAt - this.client.world.schedule.nowMs,

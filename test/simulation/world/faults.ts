@@ -78,6 +78,13 @@ export class Faults {
     return [a?.name ?? '', b?.name ?? ''];
   }
 
+  #ways(a: string, b: string): [string, string][] {
+    return [
+      [a, b],
+      [b, a],
+    ];
+  }
+
   /**
    * At most one node down at a time, and only while all copies are in place: the promises are checked within their
    * bounds.
@@ -147,6 +154,21 @@ export class Faults {
           const [from, to] = this.#pair();
           world.network.cut(from, to);
           this.#for(1_500, () => world.network.mend(from, to));
+        },
+      },
+      {
+        // Cut off from the other nodes and from the registry, but not from clients.
+        name: 'isolated',
+        meanPauseMs: 500,
+        run: () => {
+          const { name } = this.#node();
+          const others = world.nodes.filter((other) => other.name !== name);
+          for (const other of others) for (const way of this.#ways(name, other.name)) world.network.cut(...way);
+          world.registry.faults.unreachable.add(name);
+          this.#for(2_000, () => {
+            for (const other of others) for (const way of this.#ways(name, other.name)) world.network.mend(...way);
+            world.registry.faults.unreachable.delete(name);
+          });
         },
       },
       {

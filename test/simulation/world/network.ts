@@ -153,12 +153,16 @@ interface Side {
   waitingBytes: number;
   lastArrivalMs: number;
   isClosed: boolean;
+  /** Of a reset, once the way to it is open. */
+  mustBeTold: boolean;
 }
 
 class Pipe {
   readonly ends: readonly [End, End];
   readonly #sides: readonly [Side, Side];
+  /** What is on its way does not arrive any more. */
   #isDead = false;
+  #isReset = false;
 
   constructor(
     private readonly schedule: Schedule,
@@ -174,6 +178,7 @@ class Pipe {
       waitingBytes: 0,
       lastArrivalMs: 0,
       isClosed: false,
+      mustBeTold: false,
     });
     this.#sides = [side(from), side(to)];
     this.ends = [this.#end(0), this.#end(1)];
@@ -189,27 +194,29 @@ class Pipe {
 
   /** `by`: the host that crashed, which is told nothing. `losesBytes`: what is on its way is lost too. */
   reset(by: string | undefined, losesBytes: boolean): void {
-    if (this.#isDead) return;
-    if (losesBytes) this.#isDead = true;
-    for (const index of [0, 1] as const) {
-      const side = this.#sides[index];
-      const other = this.#sides[1 - index] as Side;
+    if (this.#isReset) return;
+    this.#isReset = true;
+    this.#isDead = losesBytes;
+    for (const side of this.#sides) {
       side.waiting = [];
-      if (side.host === by) {
-        side.isClosed = true;
-        continue;
-      }
-      const atMs = this.way(other.host, side.host, 64);
-      // Cut off: learns of it when it next writes and nobody answers, or by its own patience.
-      if (atMs === undefined) continue;
-      this.schedule.at(Math.max(atMs, losesBytes ? 0 : other.lastArrivalMs), () => this.#lose(side));
+      if (side.host === by) side.isClosed = true;
+      else this.#tellOfReset(side);
     }
-    if (losesBytes) this.gone();
   }
 
   wake(): void {
+    for (const side of this.#sides) if (side.mustBeTold) this.#tellOfReset(side);
     this.#drain(0);
     this.#drain(1);
+  }
+
+  /** Who is cut off learns of it when the way is open again. */
+  #tellOfReset(side: Side): void {
+    const other = this.#sides[0] === side ? this.#sides[1] : this.#sides[0];
+    const atMs = this.way(other.host, side.host, 64);
+    side.mustBeTold = atMs === undefined;
+    if (atMs === undefined) return;
+    this.schedule.at(Math.max(atMs, this.#isDead ? 0 : other.lastArrivalMs), () => this.#lose(side));
   }
 
   #end(index: 0 | 1): End {
@@ -218,7 +225,7 @@ class Pipe {
     return {
       remoteHost,
       write: (bytes) => {
-        if (side.isClosed || this.#isDead || bytes.length === 0) return;
+        if (side.isClosed || this.#isReset || bytes.length === 0) return;
         side.waiting.push(Buffer.from(bytes));
         side.waitingBytes += bytes.length;
         // A peer that takes nothing for so long is given up by the kernel.
@@ -237,7 +244,7 @@ class Pipe {
   #drain(index: 0 | 1): void {
     const side = this.#sides[index];
     const other = this.#sides[1 - index] as Side;
-    while (side.waiting.length > 0 && !this.#isDead) {
+    while (side.waiting.length > 0 && !this.#isReset) {
       const next = side.waiting[0] as Buffer | 'fin';
       const bytes = next === 'fin' ? 64 : next.length;
       const atMs = this.way(side.host, other.host, bytes);

@@ -4,6 +4,7 @@
 import type { ProbeResult } from '../../../src/cluster/control/index.js';
 import type { ClusterReport, MemberRecord, TopologyView } from '../../../src/cluster/index.js';
 import type { NativeArena } from '../../../src/store/index.js';
+import type { InstallOptions, Mutations } from './mutations.js';
 import type { Network } from './network.js';
 import type { Random } from './random.js';
 import type { RegistryModel } from './registry.js';
@@ -22,16 +23,6 @@ export interface WorldOptions {
   readonly clockDriftMax: number;
 }
 
-/** Rules taken out on purpose, to see whether the checks notice. */
-export interface Mutations {
-  /** Rule 18: a write that may have run is sent again. */
-  readonly blindResend?: boolean;
-  /** Rule 14: a memory that lost its contents is installed as if it had founded the cluster. */
-  readonly coldIsWarm?: boolean;
-  /** Rule 15: who takes a slot over leads it at once, and asks no other copy. */
-  readonly skipTakeOver?: boolean;
-}
-
 export interface SimWorld {
   readonly seed: number;
   readonly options: WorldOptions;
@@ -39,6 +30,7 @@ export interface SimWorld {
   readonly schedule: Schedule;
   readonly network: Network;
   readonly registry: RegistryModel;
+  readonly view: TopologyView;
   note(text: string): void;
   violation(text: string): void;
   sometimes(condition: boolean, name: string): void;
@@ -53,6 +45,7 @@ export interface Machine {
   readonly arena: NativeArena;
   readonly random: Random;
   readonly isFenced: boolean;
+  readonly installOptions: InstallOptions;
   readonly monoMs: number;
   readonly wallMs: number;
   /** The memory's clock is the machine's. */

@@ -46,6 +46,7 @@ export class RegistryModel {
   readonly #records = new Map<string, Stored>();
   readonly #leases = new Map<number, LeaseState>();
   readonly #watchers = new Set<Watcher>();
+  #changed: (key: string, value: unknown) => void = () => {};
   #revision = 0;
   #lastLease = 0;
 
@@ -57,6 +58,11 @@ export class RegistryModel {
   /** What stands there now, for checks after a run and for founding a cluster before one. */
   peek(key: string): Stored | undefined {
     return this.#records.get(key);
+  }
+
+  /** Tells of every change as it happens, for checks. */
+  watchAll(changed: (key: string, value: unknown) => void): void {
+    this.#changed = changed;
   }
 
   found(key: string, value: unknown): void {
@@ -164,6 +170,7 @@ export class RegistryModel {
     const createRevision = this.#records.get(key)?.createRevision ?? revision;
     const stored: Stored = { revision, createRevision, value: structuredClone(value), lease };
     this.#records.set(key, stored);
+    this.#changed(key, stored.value);
     this.#tellAll(key, stored);
     return revision;
   }

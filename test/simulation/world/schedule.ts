@@ -4,6 +4,9 @@
  */
 import type { Random } from './random.js';
 
+/** Of FNV-1a, 32 bits. */
+const HASH_PRIME = 16_777_619;
+
 export interface Event {
   readonly atMs: number;
   readonly tie: number;
@@ -15,8 +18,9 @@ export interface Event {
 export class Schedule {
   /** Milliseconds of true time since the world began. */
   nowMs = 0;
-  /** Events run so far. */
+  /** Events run so far, and a hash of which they were and when. */
   steps = 0;
+  hash = 0;
   readonly #heap: Event[] = [];
   #sequence = 0;
 
@@ -41,6 +45,7 @@ export class Schedule {
       if (next.isCancelled) continue;
       this.nowMs = Math.max(this.nowMs, next.atMs);
       this.steps++;
+      this.hash = Math.imul(this.hash ^ next.sequence, HASH_PRIME) ^ Math.floor(next.atMs * 1_000);
       next.run();
       if (isDone()) return true;
     }

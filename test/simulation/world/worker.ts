@@ -20,6 +20,14 @@ import {
   Status,
 } from '../../../src/protocol/index.js';
 import { type ControlFrame, type NativeWorker, OutputFlag, SlotState } from '../../../src/store/index.js';
+import {
+  forgetMissed,
+  type Mutations,
+  mutatedAnswers,
+  mutatedNative,
+  mutatedRequest,
+  mutatedView,
+} from './mutations.js';
 import type { End, EndEvents } from './network.js';
 import type { Machine } from './parts.js';
 import type { Event } from './schedule.js';
@@ -37,6 +45,9 @@ interface Socket {
   readonly leaving: Buffer[];
   /** Of a peer whose connection it is. */
   peerNumber: number;
+  /** The node that our own link leads to, else 0. */
+  readonly linkedNumber: number;
+  isClients: boolean;
   isLost: boolean;
 }
 
@@ -53,9 +64,11 @@ export class SimWorker {
   readonly #held = new Set<number>();
   readonly #timers = new Set<Event>();
   #view: TopologyView;
+  #isReaped = false;
 
-  constructor(node: Machine, view: TopologyView) {
+  constructor(node: Machine, published: TopologyView) {
     this.#node = node;
+    const view = mutatedView(published, node.world.mutations);
     this.#view = view;
     this.native = node.arena.worker();
     this.#output = Buffer.alloc(this.native.outputBytesMin);
@@ -64,7 +77,7 @@ export class SimWorker {
     this.core = new WorkerCore({
       self: node.identity,
       onPartition: node.world.options.onPartition,
-      native: this.native,
+      native: mutatedNative(this.native, node.installOptions),
       slots: node.arena.slots,
       slotsPerSegment: node.arena.slotsPerSegment,
       installedEpoch: () => node.arena.epoch(),
@@ -99,14 +112,19 @@ export class SimWorker {
     return this.#attach(connection, end, 0);
   }
 
-  adopt(view: TopologyView): void {
-    if (this.isDead || view.epoch < this.#view.epoch) return;
+  adopt(published: TopologyView): void {
+    if (this.isDead || published.epoch < this.#view.epoch) return;
+    const view = mutatedView(published, this.#mutations);
     this.#view = view;
     this.#enter();
     this.core.adopt(view);
-    if (this.#node.world.mutations.skipTakeOver) this.#leadAtOnce();
+    if (this.#mutations.has('skipTakeOver') || this.#mutations.has('shrunkList')) this.#leadAtOnce();
     this.#afterCore();
     this.#release();
+  }
+
+  get #mutations(): Mutations {
+    return this.#node.world.mutations;
   }
 
   #leadAtOnce(): void {
@@ -134,6 +152,13 @@ export class SimWorker {
     for (const timer of this.#timers) timer.isCancelled = true;
     for (const { end } of this.#sockets.values()) end.close();
     this.#sockets.clear();
+  }
+
+  /** Gives back what the killed process had, once. */
+  reap(): void {
+    if (!this.isDead || this.#isReaped) return;
+    this.#isReaped = true;
+    this.native.abandon();
   }
 
   // ---- time ----------------------------------------------------------------------------------------------------
@@ -170,8 +195,16 @@ export class SimWorker {
 
   // ---- sockets ----------------------------------------------------------------------------------------------------
 
-  #attach(connection: number, end: End, peerNumber: number): EndEvents {
-    const socket: Socket = { end, arrived: [], leaving: [], peerNumber, isLost: false };
+  #attach(connection: number, end: End, linkedNumber: number): EndEvents {
+    const socket: Socket = {
+      end,
+      arrived: [],
+      leaving: [],
+      peerNumber: 0,
+      linkedNumber,
+      isClients: false,
+      isLost: false,
+    };
     this.#sockets.set(connection, socket);
     return {
       received: (bytes) => {
@@ -187,8 +220,10 @@ export class SimWorker {
     };
   }
 
-  #received(connection: number, bytes: Buffer): void {
+  #received(connection: number, arrived: Buffer): void {
     this.#enter();
+    const isClients = this.#sockets.get(connection)?.isClients === true;
+    const bytes = isClients ? mutatedRequest(arrived, this.#mutations) : arrived;
     for (let at = 0; at < bytes.length && this.#sockets.has(connection); at += INPUT_BYTES) {
       const length = bytes.copy(this.#input, 0, at, Math.min(bytes.length, at + INPUT_BYTES));
       this.#execute(connection, length);
@@ -200,7 +235,9 @@ export class SimWorker {
     for (let taken = bytes; ; taken = 0) {
       const length = this.native.execute(connection, taken);
       const flags = this.native.flags[0] ?? 0;
-      if (length > 0) this.#write(connection, Buffer.from(this.#output.subarray(0, length)));
+      const output = Buffer.from(this.#output.subarray(0, length));
+      const isPeers = (this.#sockets.get(connection)?.peerNumber ?? 0) !== 0;
+      if (length > 0) this.#write(connection, isPeers ? mutatedAnswers(output, this.#mutations) : output);
       this.#flushFlags(connection);
       if ((flags & OutputFlag.CLOSE) !== 0) this.#later(LEAVE_MS_MAX, () => this.#close(connection));
       if ((flags & (OutputFlag.CLOSE | OutputFlag.MORE)) !== OutputFlag.MORE) return;
@@ -257,7 +294,10 @@ export class SimWorker {
     this.#sockets.delete(connection);
     this.#held.delete(connection);
     this.#enter();
+    const mustForget = socket.linkedNumber !== 0 && this.#mutations.has('forgetInFlight');
+    const missedBefore = mustForget ? this.native.peerBits(socket.linkedNumber).missed : undefined;
     this.native.disconnect(connection);
+    if (missedBefore !== undefined) forgetMissed(this.native, socket.linkedNumber, missedBefore);
     this.core.lost(connection);
     if (socket.peerNumber !== 0) this.core.inboundLost(socket.peerNumber);
     this.#afterCore();
@@ -282,7 +322,8 @@ export class SimWorker {
     }
     const socket = this.#sockets.get(connection);
     if (socket === undefined || socket.peerNumber === 0) return responseFrame({ status: Status.REFUSED, id });
-    return this.core.onControl(frame);
+    const isNetOff = this.#mutations.has('forgetInFlight') && opcode === Opcode.DIGESTS;
+    return isNetOff ? responseFrame({ status: Status.BUSY, id }) : this.core.onControl(frame);
   }
 
   /** Peers prove who they are in a daemon; here they say it. */
@@ -293,6 +334,7 @@ export class SimWorker {
     if (socket !== undefined) socket.peerNumber = peerNumber;
     if (isPeer) this.native.greet(connection, Role.PEER, peerNumber);
     else this.native.greet(connection, Role.CLIENT);
+    if (socket !== undefined) socket.isClients = !isPeer;
     this.#later(0, () => {
       if (this.#sockets.has(connection)) this.#execute(connection, 0);
     });
@@ -345,7 +387,7 @@ export class SimWorker {
         if (readResponse(received, 0).status !== Status.OK) return fail('refused hello');
         timeout.isCancelled = true;
         const connection = this.native.connect();
-        events = this.#attach(connection, end, 0);
+        events = this.#attach(connection, end, member.number);
         this.core.dialed(member.number, connection);
         if (received.length > length) events.received(received.subarray(length));
         this.#afterCore();

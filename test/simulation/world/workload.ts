@@ -42,6 +42,16 @@ export class Workload {
     this.#isStopped = true;
   }
 
+  /** Every key once more: registers are read, counters counted up. */
+  readAll(): void {
+    const [client] = this.clients;
+    if (client === undefined) return;
+    for (let key = 0; key < this.options.keys; key++) {
+      for (const kind of ['q', 'z']) this.#get(client, 0, `${kind}${key}`, 'quorum');
+      this.#increment(client, 0, `n${key}`);
+    }
+  }
+
   #next(client: SimClient, index: number): void {
     if (this.#isStopped) return;
     this.#issue(client, index);

@@ -21,9 +21,10 @@ import {
   requestFrame,
   Status,
 } from '../../../src/protocol/index.js';
+import type { Mutations } from './mutations.js';
 import { Network } from './network.js';
 import { SimNode } from './node.js';
-import type { Mutations, SimWorld, WorldOptions } from './parts.js';
+import type { SimWorld, WorldOptions } from './parts.js';
 import { Random } from './random.js';
 import { RegistryModel } from './registry.js';
 import { Schedule } from './schedule.js';
@@ -44,11 +45,12 @@ export class World implements SimWorld {
   readonly violations: string[] = [];
   readonly #trace: Hash = createHash('sha256');
   readonly #notes: string[] = [];
+  #current: TopologyRecord['current'];
 
   constructor(
     readonly seed: number,
     readonly options: WorldOptions,
-    mutations: Mutations = {},
+    mutations: Mutations = new Set(),
   ) {
     this.mutations = mutations;
     this.random = new Random(seed);
@@ -58,7 +60,10 @@ export class World implements SimWorld {
     const base = Array.from({ length: options.nodes }, (_, index): BaseMember => {
       return { name: `n${index + 1}`, number: index + 1, zone: `z${index % options.zones}`, weight: 1 };
     });
-    this.#found(base);
+    this.#current = this.#found(base);
+    this.registry.watchAll((key, value) => {
+      if (key === 'topology') this.#topologyChanged(TopologyRecord.parse(value));
+    });
     this.nodes = base.map((member) => new SimNode(this, member, this.random.fork()));
   }
 
@@ -86,6 +91,7 @@ export class World implements SimWorld {
 
   /** Ends the trace. */
   traceHash(): string {
+    this.#trace.update(`${this.schedule.steps} ${this.schedule.hash}`);
     return this.#trace.digest('hex').slice(0, 16);
   }
 
@@ -142,8 +148,17 @@ export class World implements SimWorld {
     this.schedule.after(timeoutMs, () => end('silent'));
   }
 
-  #found(base: readonly BaseMember[]): void {
-    this.registry.found('topology', TopologyRecord.parse({ counter: 1, current: { epoch: 1, base } }));
+  /** An epoch has one meaning, and the next has a higher number. */
+  #topologyChanged({ current }: TopologyRecord): void {
+    const before = this.#current;
+    this.#current = current;
+    if (current.epoch > before.epoch || JSON.stringify(current) === JSON.stringify(before)) return;
+    this.violation(`epoch ${before.epoch} was followed by another epoch ${current.epoch}`);
+  }
+
+  #found(base: readonly BaseMember[]): TopologyRecord['current'] {
+    const topology = TopologyRecord.parse({ counter: 1, current: { epoch: 1, base } });
+    this.registry.found('topology', topology);
     for (const member of base) {
       this.registry.found(memberKey(member.name), {
         ...member,
@@ -152,5 +167,6 @@ export class World implements SimWorld {
         incarnation: '',
       });
     }
+    return topology.current;
   }
 }

@@ -38,10 +38,10 @@ describe('a request without an answer', () => {
     });
   });
 
-  it('waits 5 to 50 ms for a leader that is not ready, free of charge, however often', () => {
+  it('waits 5 to 50 ms for a leader that is not ready, or lies behind, free of charge, however often', () => {
     const spent = new Budget();
     while (spent.spend());
-    for (const kind of ['notReady', 'short'] as const) {
+    for (const kind of ['notReady', 'behind', 'short'] as const) {
       for (const attempts of [0, 1, 30]) {
         const delays = [0, 0.5, 0.999].map((r) => judge(mishap({ kind, attempts }), spent, () => r));
         expect(delays).toEqual([5, 28, 50].map((delayMs) => ({ kind: 'retry', delayMs })));
@@ -54,7 +54,7 @@ describe('a request without an answer', () => {
     for (const kind of ['lost', 'notReady'] as const) {
       expect(judge(mishap({ kind, canDetour: true }), new Budget(), half)).toEqual({ kind: 'detour' });
     }
-    for (const kind of ['moved', 'busy', 'notInSync', 'short'] as const) {
+    for (const kind of ['moved', 'behind', 'busy', 'notInSync', 'short'] as const) {
       expect(judge(mishap({ kind, canDetour: true }), new Budget(), half).kind).toBe('retry');
     }
   });
