@@ -41,6 +41,8 @@ export interface RouteMember {
   readonly isJoining?: boolean;
   /** Path of the node's Unix socket, for clients on its machine. */
   readonly unix?: string;
+  /** HOST:PORT of its HTTP face. */
+  readonly http?: string;
 }
 
 /** What a client knows of a cluster. */
