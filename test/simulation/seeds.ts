@@ -29,7 +29,6 @@ const STATES = [
   'control.publish',
   'worker.catch-up-failed',
   'worker.caught-up',
-  'worker.link-silent',
   'worker.merged',
   'worker.peer-empty',
   'worker.taken-over',
@@ -59,7 +58,9 @@ export function describeSeeds(part: number): void {
       );
     }
 
-    it.runIf(end - from >= COVERAGE_SEEDS)(`reaches every named state on seeds ${from} to ${end - 1}`, () => {
+    // Fewer seeds, chosen by hand, need not reach anything.
+    if (end - from < COVERAGE_SEEDS) return;
+    it(`reaches every named state on seeds ${from} to ${end - 1}`, () => {
       expect(STATES.filter((state) => !reached.has(state))).toEqual([]);
     });
   });
