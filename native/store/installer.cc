@@ -47,6 +47,15 @@ void keepLeader(Row* row, const SlotMoment& before, bool isGapless, uint16_t sel
   if (role == RowRole::MEMBER || role == RowRole::RECEIVER) putFirst(row, static_cast<uint32_t>(rank));
 }
 
+// Who was to be handed the slot leads it by the epoch that ends the change, so it was handed over, though no frame of the
+// new leader has come yet.
+bool wasHandedUnnoticed(const Row& old, const SlotMoment& before, const SlotArrival& arrival) {
+  const bool isCopy = before.state == SlotState::REPLICA || before.state == SlotState::JOINING;
+  const int rank = rankOfNode(old, arrival.leader);
+  return isCopy && arrival.isCopy && isContiguous(before, arrival) && rank > 0 &&
+         (old.roles[rank] & RowMark::GOAL) != 0;
+}
+
 bool leads(const SlotMoment& moment) {
   return moment.state == SlotState::PRIMARY || moment.state == SlotState::TAKING_OVER;
 }
@@ -174,7 +183,8 @@ void Installer::installSlot(const Installation& installation, uint16_t slot) {
   arrival.isLeader = arrival.leader == view_.nodeNumber;
   arrival.isCopy = !arrival.isLeader && rank >= 0 && roleOf(row.roles[rank]) != RowRole::AWAY;
   arrival.isFounding = installation.isFounding;
-  const SlotMoment after = afterInstall(before, arrival);
+  const bool isHanded = view_.rows != nullptr && wasHandedUnnoticed(view_.rows[slot], before, arrival);
+  const SlotMoment after = afterInstall(isHanded ? afterYield(before, arrival.leader) : before, arrival);
   if (view_.rows == nullptr) {
     setMoment(view_, slot, after);
     return;

@@ -153,6 +153,19 @@ TEST("an epoch in the middle of a change moves nothing, and neither does the one
   CHECK(nodes.three.get("new") == "after");
 }
 
+TEST("a copy that heard nothing of the hand-over takes the new leader's frames, also of the epoch before") {
+  Trio nodes;
+  nodes.sync();
+  CHECK(nodes.handOver() == ALL);
+  CHECK(nodes.two.install(3, 2, "3 2"));
+  CHECK(nodes.two.state(0) == SlotState::REPLICA);
+  Link link(nodes.three, nodes.three.worker(), nodes.two);
+  CHECK(nodes.three.set("old", "newest", 1).status == Status::OK);
+  pump(nodes.three.worker().written(), {&link});
+  CHECK(link.deliver() == Applied::APPLIED);
+  CHECK(nodes.two.get("old", ReadLevel::NEAREST) == "newest");
+}
+
 TEST("a change that is called off hands back") {
   Trio nodes;
   nodes.sync();

@@ -44,15 +44,19 @@ export function planned(known: Candidates, { away, isSettled }: Situation): Chan
   return isSameList(wanted, base) ? { ...stays, isCancelled: true } : stays;
 }
 
-/** Base members that are not asked to leave, and whoever else lives and wants to be one. */
+/**
+ * Base members that are not asked to leave, and whoever else wants to be one and lives, or is on its way in: whether
+ * that one is lost is for probes to say.
+ */
 function wantedBase({ topology: { current }, members, alive }: Candidates): readonly BaseMember[] {
   const isStaying = ({ name }: BaseMember): boolean => (members.get(name)?.wanted ?? 'in') === 'in';
   const staying = current.base.filter(isStaying).map((member): BaseMember => {
     const { zone, weight } = members.get(member.name) ?? member;
     return { ...member, zone, weight };
   });
+  const isHere = (name: string): boolean => alive.has(name) || current.next?.some((one) => one.name === name) === true;
   const joining = [...members.values()]
-    .filter(({ name, wanted, incarnation }) => wanted === 'in' && incarnation !== '' && alive.has(name))
+    .filter(({ name, wanted, incarnation }) => wanted === 'in' && incarnation !== '' && isHere(name))
     .filter(({ name }) => !current.base.some((member) => member.name === name))
     .map(({ name, number, zone, weight }): BaseMember => ({ name, number, zone, weight }));
   const wanted = [...staying, ...joining];

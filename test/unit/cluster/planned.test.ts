@@ -26,7 +26,8 @@ interface Situation {
 
 function plan({ base, epoch = {}, alive, wanted = {}, weights = {}, isDone = false, away = [] }: Situation) {
   const { current } = TopologyRecord.parse({ counter: 1, current: { epoch: 5, base: listOf(base), ...epoch } });
-  const members = [...new Set([...base, ...alive])].map((name) =>
+  const next = (epoch.next ?? []).map(({ name }) => name);
+  const members = [...new Set([...base, ...alive, ...next])].map((name) =>
     MemberRecord.parse({
       ...memberOf(name, weights[name] ?? 1),
       address: 'x:1',
