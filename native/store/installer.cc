@@ -47,8 +47,8 @@ void keepLeader(Row* row, const SlotMoment& before, bool isGapless, uint16_t sel
   if (role == RowRole::MEMBER || role == RowRole::RECEIVER) putFirst(row, static_cast<uint32_t>(rank));
 }
 
-// Who was to be handed the slot leads it by the epoch that ends the change, so it was handed over, though no frame of the
-// new leader has come yet.
+// Who was to be handed the slot leads it by the epoch that ends the change, so it was handed over, though no frame of
+// the new leader has come yet.
 bool wasHandedUnnoticed(const Row& old, const SlotMoment& before, const SlotArrival& arrival) {
   const bool isCopy = before.state == SlotState::REPLICA || before.state == SlotState::JOINING;
   const int rank = rankOfNode(old, arrival.leader);

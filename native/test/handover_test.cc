@@ -1,5 +1,5 @@
-// A slot changes hands in the middle of an epoch: node 1 leads and hands over to node 3, which gets a copy first; node 2
-// has one all the while. Nodes are stores in one process; what a test does not deliver has not arrived.
+// A slot changes hands in the middle of an epoch: node 1 leads and hands over to node 3, which gets a copy first; node
+// 2 has one all the while. Nodes are stores in one process; what a test does not deliver has not arrived.
 #include "support/cluster.h"
 
 namespace {
