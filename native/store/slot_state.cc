@@ -22,7 +22,7 @@ SlotState whenCopy(const SlotMoment& before, const SlotArrival& arrival) {
 // What goes along with a state that stays; and what whoever was in sync brings into the reign of the next leader: it
 // counts when that one takes over, until yet another one leads.
 uint8_t flagsAfter(const SlotMoment& before, SlotState state, bool isGapless, bool isSameLeader) {
-  constexpr uint8_t PASSING = SlotFlag::DEPOSED | SlotFlag::SEALED | SlotFlag::GIVEN;
+  constexpr uint8_t PASSING = SlotFlag::DEPOSED | SlotFlag::SEALED | SlotFlag::GIVEN | SlotFlag::GOAL_HEARD;
   if (before.state == state && isSameLeader) return static_cast<uint8_t>(before.flags & ~PASSING);
   if (state == SlotState::PRIMARY || state == SlotState::REPLICA) return 0;
   const bool wasInSync = before.state == SlotState::REPLICA || before.state == SlotState::PRIMARY;
@@ -76,7 +76,7 @@ SlotMoment afterSynced(const SlotMoment& before) {
   SlotMoment after = before;
   if (before.state != SlotState::JOINING && before.state != SlotState::REPLICA) return after;
   after.state = SlotState::REPLICA;
-  after.flags = 0;
+  after.flags = static_cast<uint8_t>(before.flags & SlotFlag::GOAL_HEARD);
   return after;
 }
 
@@ -106,7 +106,8 @@ SlotMoment afterAccepted(const SlotMoment& before, uint16_t self) {
 }
 
 SlotMoment afterYield(const SlotMoment& before, uint16_t leader) {
-  SlotMoment after{SlotState::JOINING, 0, before.epoch, leader, before.epoch};
+  const auto heard = static_cast<uint8_t>(before.flags & SlotFlag::GOAL_HEARD);
+  SlotMoment after{SlotState::JOINING, heard, before.epoch, leader, before.epoch};
   const bool wasHanded = before.state == SlotState::PRIMARY && (before.flags & SlotFlag::GIVEN) != 0;
   if (wasHanded || before.state == SlotState::REPLICA) after.state = SlotState::REPLICA;
   return after;

@@ -240,7 +240,7 @@ class Worker {
   bool isEverybodySynced(uint16_t slot) const;
   void lead(uint16_t slot, const SlotMoment& before, uint32_t rank);
   void yieldTo(uint16_t slot, const SlotMoment& before, uint32_t rank);
-  void followGoal(uint16_t slot, uint16_t sender, uint32_t epoch, bool isMerge);
+  void follow(uint16_t slot, uint16_t sender, uint32_t epoch, bool isMerge);
 
   Memory& memory_;
   View& view_;

@@ -5,8 +5,8 @@
 //   others   REPLICA, and the goal's first frame tells them
 //
 // A seal can be opened again at any time. A slot that was given is its goal's to take: only that node's word or another
-// epoch says whose it is. Within an epoch a slot goes one way only, so a frame of the former leader that was on its way
-// for long is refused and changes nothing back.
+// epoch says whose it is. Within an epoch a slot goes one way only, so once the goal was heard a frame of the former
+// leader that was on its way for long is refused and changes nothing back.
 #include "installer.h"
 #include "slot_bits.h"
 #include "worker.h"
@@ -151,17 +151,24 @@ void Worker::yieldTo(uint16_t slot, const SlotMoment& before, uint32_t rank) {
   setMoment(view_, slot, afterYield(before, row.nodes[0]));
 }
 
-// A frame of a slot's goal: it leads now. An item of a walk says so to a copy only, for whoever leads may have asked
-// for it.
-void Worker::followGoal(uint16_t slot, uint16_t sender, uint32_t epoch, bool isMerge) {
+// A frame of another than the leader known here says who leads: the former leader until the goal was heard, and the
+// goal from then on. An item of a walk says so to a copy only, for whoever leads may have asked for it.
+void Worker::follow(uint16_t slot, uint16_t sender, uint32_t epoch, bool isMerge) {
   const Row& row = view_.rows[slot];
   const int rank = rankOfNode(row, sender);
-  if (!isGoal(row, rank)) return;
-  const SlotMoment before = momentOf(view_, slot);
-  const bool isCopy = before.state == SlotState::REPLICA || before.state == SlotState::JOINING;
-  const bool isGiven = before.state == SlotState::PRIMARY && (before.flags & SlotFlag::GIVEN) != 0;
-  const bool mayFollow = isCopy || (!isMerge && (isGiven || before.state == SlotState::TAKING_OVER));
-  if (before.epoch == epoch && mayFollow) yieldTo(slot, before, static_cast<uint32_t>(rank));
+  if (rank < 0) return;
+  const uint8_t mark = row.roles[rank] & (RowMark::FORMER | RowMark::GOAL);
+  SlotMoment moment = momentOf(view_, slot);
+  const bool isCopy = moment.state == SlotState::REPLICA || moment.state == SlotState::JOINING;
+  const bool isGiven = moment.state == SlotState::PRIMARY && (moment.flags & SlotFlag::GIVEN) != 0;
+  const bool isHeard = (moment.flags & SlotFlag::GOAL_HEARD) != 0;
+  if (mark == 0 || moment.epoch != epoch || (mark == RowMark::FORMER && (isHeard || !isCopy))) return;
+  if (!isCopy && (isMerge || !(isGiven || moment.state == SlotState::TAKING_OVER))) return;
+  if (rank > 0) yieldTo(slot, moment, static_cast<uint32_t>(rank));
+  if (mark != RowMark::GOAL || isHeard) return;
+  moment = momentOf(view_, slot);
+  moment.flags |= SlotFlag::GOAL_HEARD;
+  setMoment(view_, slot, moment);
 }
 
 }  // namespace henge

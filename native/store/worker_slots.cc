@@ -152,7 +152,7 @@ std::string Worker::declareSynced(uint16_t node, std::string_view slots) {
 std::string Worker::acceptSynced(uint16_t leader, uint32_t epoch, std::string_view slots) {
   std::string accepted = noSlots(view_);
   changeSlots(slots, [&](uint16_t slot) {
-    if (view_.rows != nullptr) followGoal(slot, leader, epoch, true);
+    if (view_.rows != nullptr) follow(slot, leader, epoch, true);
     const SlotMoment before = momentOf(view_, slot);
     if (before.leader != leader || before.epoch != epoch || leader == 0) return;
     const SlotMoment after = afterSynced(before);

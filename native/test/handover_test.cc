@@ -183,6 +183,27 @@ TEST("a change that is called off hands back") {
   CHECK(nodes.one.state(0) == SlotState::PRIMARY && nodes.one.get("old") == "before");
 }
 
+TEST("a copy that missed the hand-over follows when it is called off, and back") {
+  Trio nodes;
+  nodes.sync();
+  CHECK(nodes.handOver() == ALL);
+  for (Node* node : nodes.all()) CHECK(node->memory->install(changing(3, true).installation()));
+  Link fromThree(nodes.three, nodes.three.worker(), nodes.two);
+  CHECK(nodes.three.set("old", "of three").status == Status::OK);
+  const Written late = nodes.three.worker().written();
+  pump(late, {&fromThree});
+  CHECK(fromThree.deliver() == Applied::APPLIED);
+  catchUp(nodes.three, nodes.three.worker(), nodes.one);
+  catchUp(nodes.three, nodes.three.worker(), nodes.two);
+  const std::string given = nodes.three.worker().give(nodes.three.worker().seal(1, ALL));
+  CHECK(nodes.one.worker().acceptLead(3, 3, given) == ALL);
+  CHECK(nodes.wrote(nodes.one.set("old", "of one")).status == Status::OK);
+  CHECK(nodes.toTwo.deliver() == Applied::APPLIED);
+  fromThree.send(late);
+  CHECK(fromThree.deliver() == Applied::STALE);
+  CHECK(nodes.two.get("old", ReadLevel::NEAREST) == "of one");
+}
+
 TEST("who gave a slot and lost its goal takes over, for that one may have led") {
   Trio nodes;
   nodes.sync();

@@ -82,6 +82,8 @@ export const SlotFlag = {
   SEALED: 16,
   /** Led here, and offered to the next leader: it, or another epoch, says whose it is. */
   GIVEN: 32,
+  /** Of a copy: the node that is to lead next was heard in this epoch. */
+  GOAL_HEARD: 64,
 } as const;
 
 /** Entries of a slot's row in shared memory. */

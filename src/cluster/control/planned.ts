@@ -7,7 +7,8 @@
  *             ▼  │ somebody who was to join died: the change shrinks
  *           base + next, isCancelled ─▶ base         when every slot went back
  *
- * A change begins only when nobody is away or returning: it moves what all agree on. Those who are wanted while one is
+ * A change begins only when nobody is away or returning, and everybody has the epoch before: who misses one must take
+ * over what it leads. Those who are wanted while one is
  * under way wait for the next one, so that several who come together make one change and not several.
  */
 import type { AliveRecord, BaseMember, EpochRecord, MemberRecord } from '../records.js';
@@ -35,7 +36,8 @@ export function planned(known: Candidates, { away, isSettled }: Situation): Chan
   const none = { base, next: undefined, isCancelled: false };
   const wanted = wantedBase(known);
   if (next === undefined) {
-    return isSettled && !isSameList(wanted, base) ? { base, next: [...wanted], isCancelled: false } : stays;
+    const mayBegin = isSettled && areAllIn(known);
+    return mayBegin && !isSameList(wanted, base) ? { base, next: [...wanted], isCancelled: false } : stays;
   }
   if (isSettled && isDone(known)) return isCancelled ? none : { base: next, next: undefined, isCancelled: false };
   if (isCancelled) return stays;
@@ -62,6 +64,10 @@ function wantedBase({ topology: { current }, members, alive }: Candidates): read
   const wanted = [...staying, ...joining];
   // The last ones hold everything there is.
   return wanted.length > 0 ? wanted : current.base;
+}
+
+function areAllIn({ topology: { current }, alive }: Candidates): boolean {
+  return participantsOf(current).every(({ name }) => alive.get(name)?.epoch === current.epoch);
 }
 
 /** Every node says, in this epoch, that it lacks nothing and leads nothing that is another's. */
