@@ -36,12 +36,15 @@ bool isForsaken(const View& view, uint32_t word) {
 
 // Who led before leads on, though the row names another one first, when it is one of the two between whom the slot is
 // handed over; so that a change of the epoch in the middle of that moves nothing. After a gap only this node knows of
-// itself that it led.
-void keepLeader(Row* row, const SlotMoment& before, bool isGapless, uint16_t self) {
+// itself that it led. And if this one is first in the row, and thinks that the former leader leads because it heard
+// nothing else, it may be wrong: it takes over, and the others tell it.
+void keepLeader(Row* row, const Row& old, const SlotMoment& before, bool isGapless, uint16_t self) {
   const bool ledHere = before.leader == self &&
                        (before.state == SlotState::PRIMARY || before.state == SlotState::TAKING_OVER);
   if (before.leader == 0 || !(isGapless || ledHere)) return;
   const int rank = rankOfNode(*row, before.leader);
+  const bool isGuess = before.leader != self && old.length > 0 && (old.roles[0] & RowMark::FORMER) != 0;
+  if (isGuess && row->nodes[0] == self) return;
   if (rank <= 0 || (row->roles[rank] & (RowMark::FORMER | RowMark::GOAL)) == 0) return;
   const RowRole role = roleOf(row->roles[rank]);
   if (role == RowRole::MEMBER || role == RowRole::RECEIVER) putFirst(row, static_cast<uint32_t>(rank));
@@ -174,7 +177,8 @@ void Installer::installSlot(const Installation& installation, uint16_t slot) {
   for (uint32_t i = 0; i < row.length; i++) {
     if (!peerOf_.empty()) row.peers[i] = peerOf_[row.nodes[i]];
   }
-  keepLeader(&row, before, before.epoch != 0 && before.epoch + 1 == installation.epoch, view_.nodeNumber);
+  const bool isGapless = before.epoch != 0 && before.epoch + 1 == installation.epoch;
+  if (view_.rows != nullptr) keepLeader(&row, view_.rows[slot], before, isGapless, view_.nodeNumber);
   const int rank = rankOfNode(row, view_.nodeNumber);
   SlotArrival arrival;
   arrival.epoch = installation.epoch;

@@ -162,7 +162,7 @@ void Worker::follow(uint16_t slot, uint16_t sender, uint32_t epoch, bool isMerge
   const bool isCopy = moment.state == SlotState::REPLICA || moment.state == SlotState::JOINING;
   const bool isGiven = moment.state == SlotState::PRIMARY && (moment.flags & SlotFlag::GIVEN) != 0;
   const bool isHeard = (moment.flags & SlotFlag::GOAL_HEARD) != 0;
-  if (mark == 0 || moment.epoch != epoch || (mark == RowMark::FORMER && (isHeard || !isCopy))) return;
+  if (mark == 0 || moment.epoch != epoch || (mark == RowMark::FORMER && (isHeard || isGiven))) return;
   if (!isCopy && (isMerge || !(isGiven || moment.state == SlotState::TAKING_OVER))) return;
   if (rank > 0) yieldTo(slot, moment, static_cast<uint32_t>(rank));
   if (mark != RowMark::GOAL || isHeard) return;

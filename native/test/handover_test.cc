@@ -204,6 +204,26 @@ TEST("a copy that missed the hand-over follows when it is called off, and back")
   CHECK(nodes.two.get("old", ReadLevel::NEAREST) == "of one");
 }
 
+TEST("who is first in the row does not rely on a leader of whom it only guesses that it leads") {
+  Trio nodes;
+  nodes.sync();
+  CHECK(nodes.handOver() == ALL);
+  for (Node* node : nodes.all()) CHECK(node->memory->install(changing(3, true).installation()));
+  // Node 2 knows nothing of all this, and node 1, to which the slots went back, is away.
+  rows::Epoch next = changing(4, true);
+  for (uint32_t slot = 0; slot < SLOTS; slot++) {
+    std::swap(next.rows[slot * ROW_MAX], next.rows[slot * ROW_MAX + 1]);
+    next.roles[slot * ROW_MAX] = RowMark::HOME | RowMark::GOAL | RowMark::NEXT;
+    next.roles[slot * ROW_MAX + 1] = static_cast<uint8_t>(RowRole::AWAY);
+  }
+  Link fromThree(nodes.three, nodes.three.worker(), nodes.two);
+  CHECK(nodes.three.set("old", "of three").status == Status::OK);
+  pump(nodes.three.worker().written(), {&fromThree});
+  CHECK(fromThree.deliver() == Applied::APPLIED);
+  CHECK(nodes.two.memory->install(next.installation()));
+  CHECK(nodes.two.state(0) == SlotState::TAKING_OVER);
+}
+
 TEST("who gave a slot and lost its goal takes over, for that one may have led") {
   Trio nodes;
   nodes.sync();
