@@ -1,13 +1,15 @@
 /**
- * A leader that is cut off for longer than its lease, and serves on: a world that the seeds of seeds/ draw seldom, since
- * their runs are short. With seed 2 its copy once kept an item that no other had, for digests only ever sent what the
- * leader has.
+ * A leader that is cut off for longer than its lease, and serves on: a world that the seeds of seeds/ draw seldom,
+ * since their runs are short. With seed 2 its copy once kept an item that no other had, for digests only ever sent what
+ * the leader has.
  */
 import { expect, it } from 'vitest';
 import { simulate } from './run.js';
 
 const SEEDS = 16;
-/** Open, cause unknown: an increment acknowledged at a quorum is not seen by another. Must fail so until it is mended. */
+/**
+ * Open, cause unknown: an increment acknowledged at a quorum is not seen by another. Must fail so until it is mended.
+ */
 const OPEN = { seed: 11, problem: 'did not build on increment' };
 
 it('keeps every promise while leaders are cut off for long', { timeout: 300_000 }, () => {

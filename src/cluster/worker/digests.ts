@@ -3,8 +3,9 @@
  * peer, by sums over keys and versions. It is the net under everything else, for what no rule foresaw.
  *
  * Two sums taken at different moments differ while writes are under way, so only a slot that differs twice, with the
- * same sums on both sides, is suspected; then all of it is sent again, and what the copy has is asked for, since it may be
- * the leader that lacks something: one slot a second and peer at most, and versions decide. Nodes evict independently, and a copy that evicted lacks nothing: as long as either side did so lately nothing is compared.
+ * same sums on both sides, is suspected; then all of it is sent again, and what the copy has is asked for, since it may
+ * be the leader that lacks something: one slot a second and peer at most, and versions decide. Nodes evict
+ * independently, and a copy that evicted lacks nothing: as long as either side did so lately nothing is compared.
  */
 import { Status } from '../../protocol/index.js';
 import { type ControlFrame, type LinkAnswer, SlotState } from '../../store/index.js';
