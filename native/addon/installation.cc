@@ -43,7 +43,7 @@ bool readInstallation(napi_env env, napi_value value, const View& view, Installa
       static_cast<const uint8_t*>(readRows(env, fields.get("roles"), "roles", napi_uint8_array, slots));
   if (installation->roles == nullptr) return false;
   for (size_t i = 0; i < static_cast<size_t>(slots) * ROW_MAX; i++) {
-    if (installation->roles[i] <= static_cast<uint8_t>(RowRole::AWAY)) continue;
+    if (roleOf(installation->roles[i]) <= RowRole::RECEIVER) continue;
     napi_throw_range_error(env, nullptr,
                            (std::to_string(installation->roles[i]) + " is not a role of a row's entry").c_str());
     return false;

@@ -239,6 +239,59 @@ napi_value finishTakeOver(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value seal(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  uint16_t goal = 0;
+  std::string_view slots;
+  if (!box.isOpen() || !readNode(call, 0, &goal) || !readSlots(call, box, 1, &slots)) return nullptr;
+  return makeBuffer(env, box.worker().seal(goal, slots));
+}
+
+napi_value unseal(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  std::string_view slots;
+  int64_t isGivenToo = 0;
+  if (!box.isOpen() || !readSlots(call, box, 0, &slots) || !call.integer(1, "isGivenToo", 0, 1, &isGivenToo))
+    return nullptr;
+  box.worker().unseal(slots, isGivenToo != 0);
+  return nullptr;
+}
+
+napi_value give(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  std::string_view slots;
+  if (!box.isOpen() || !readSlots(call, box, 0, &slots)) return nullptr;
+  return makeBuffer(env, box.worker().give(slots));
+}
+
+napi_value acceptLead(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  uint16_t former = 0;
+  uint32_t epoch = 0;
+  std::string_view slots;
+  if (!box.isOpen() || !readNode(call, 0, &former) || !readEpoch(call, 1, &epoch) || !readSlots(call, box, 2, &slots)) {
+    return nullptr;
+  }
+  return makeBuffer(env, box.worker().acceptLead(former, epoch, slots));
+}
+
+napi_value yield(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  uint16_t leader = 0;
+  uint32_t epoch = 0;
+  std::string_view slots;
+  if (!box.isOpen() || !readNode(call, 0, &leader) || !readEpoch(call, 1, &epoch) || !readSlots(call, box, 2, &slots)) {
+    return nullptr;
+  }
+  box.worker().yield(leader, epoch, slots);
+  return nullptr;
+}
+
 napi_value clearFlags(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
@@ -296,6 +349,11 @@ void defineSlots(napi_env env, napi_value object, WorkerBox& box) {
   box.define(env, object, "declareSynced", declareSynced);
   box.define(env, object, "acceptSynced", acceptSynced);
   box.define(env, object, "finishTakeOver", finishTakeOver);
+  box.define(env, object, "seal", seal);
+  box.define(env, object, "unseal", unseal);
+  box.define(env, object, "give", give);
+  box.define(env, object, "acceptLead", acceptLead);
+  box.define(env, object, "yield", yield);
   box.define(env, object, "clearFlags", clearFlags);
   box.define(env, object, "drop", drop);
   box.define(env, object, "digest", digest);

@@ -2,20 +2,15 @@
 
 #include <time.h>
 
+#include <algorithm>
+
 namespace henge {
 
 namespace {
 
 // The node that leads by this row: its first entry, unless all are away. 0: nobody.
 uint16_t leaderOf(const Row& row) {
-  return row.length == 0 || row.roles[0] == static_cast<uint8_t>(RowRole::AWAY) ? 0 : row.nodes[0];
-}
-
-int rankOfNode(const Row& row, uint16_t node) {
-  for (uint32_t i = 0; i < row.length && i < ROW_MAX; i++) {
-    if (row.nodes[i] == node) return static_cast<int>(i);
-  }
-  return -1;
+  return row.length == 0 || roleOf(row.roles[0]) == RowRole::AWAY ? 0 : row.nodes[0];
 }
 
 Row rowOf(const Installation& installation, uint16_t slot) {
@@ -39,6 +34,31 @@ bool isForsaken(const View& view, uint32_t word) {
   return isGone || lockWord(holder, place.incarnation.load()) != word || placeIsDead(place);
 }
 
+// Who led before leads on, though the row names another one first, when it is one of the two between whom the slot is
+// handed over; so that a change of the epoch in the middle of that moves nothing. After a gap only this node knows of
+// itself that it led. And if this one is first in the row, and thinks that the former leader leads because it heard
+// nothing else, it may be wrong: it takes over, and the others tell it.
+void keepLeader(Row* row, const Row& old, const SlotMoment& before, bool isGapless, uint16_t self) {
+  const bool ledHere = before.leader == self &&
+                       (before.state == SlotState::PRIMARY || before.state == SlotState::TAKING_OVER);
+  if (before.leader == 0 || !(isGapless || ledHere)) return;
+  const int rank = rankOfNode(*row, before.leader);
+  const bool isGuess = before.leader != self && old.length > 0 && (old.roles[0] & RowMark::FORMER) != 0;
+  if (isGuess && row->nodes[0] == self) return;
+  if (rank <= 0 || (row->roles[rank] & (RowMark::FORMER | RowMark::GOAL)) == 0) return;
+  const RowRole role = roleOf(row->roles[rank]);
+  if (role == RowRole::MEMBER || role == RowRole::RECEIVER) putFirst(row, static_cast<uint32_t>(rank));
+}
+
+// Who was to be handed the slot leads it by the epoch that ends the change, so it was handed over, though no frame of
+// the new leader has come yet.
+bool wasHandedUnnoticed(const Row& old, const SlotMoment& before, const SlotArrival& arrival) {
+  const bool isCopy = before.state == SlotState::REPLICA || before.state == SlotState::JOINING;
+  const int rank = rankOfNode(old, arrival.leader);
+  return isCopy && arrival.isCopy && isContiguous(before, arrival) && rank > 0 &&
+         (old.roles[rank] & RowMark::GOAL) != 0;
+}
+
 bool leads(const SlotMoment& moment) {
   return moment.state == SlotState::PRIMARY || moment.state == SlotState::TAKING_OVER;
 }
@@ -54,6 +74,19 @@ InstallLock::InstallLock(View& view, uint32_t place) : lock_(view.header->instal
     const timespec nap{0, static_cast<long>(SLEEP_NS)};
     nanosleep(&nap, nullptr);
   }
+}
+
+int rankOfNode(const Row& row, uint16_t node) {
+  for (uint32_t i = 0; i < row.length && i < ROW_MAX; i++) {
+    if (row.nodes[i] == node) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+void putFirst(Row* row, uint32_t rank) {
+  std::rotate(row->nodes, row->nodes + rank, row->nodes + rank + 1);
+  std::rotate(row->roles, row->roles + rank, row->roles + rank + 1);
+  std::rotate(row->peers, row->peers + rank, row->peers + rank + 1);
 }
 
 SlotMoment momentOf(const View& view, uint16_t slot) {
@@ -144,15 +177,18 @@ void Installer::installSlot(const Installation& installation, uint16_t slot) {
   for (uint32_t i = 0; i < row.length; i++) {
     if (!peerOf_.empty()) row.peers[i] = peerOf_[row.nodes[i]];
   }
+  const bool isGapless = before.epoch != 0 && before.epoch + 1 == installation.epoch;
+  if (view_.rows != nullptr) keepLeader(&row, view_.rows[slot], before, isGapless, view_.nodeNumber);
   const int rank = rankOfNode(row, view_.nodeNumber);
   SlotArrival arrival;
   arrival.epoch = installation.epoch;
   arrival.rf = installation.rf;
   arrival.leader = leaderOf(row);
   arrival.isLeader = arrival.leader == view_.nodeNumber;
-  arrival.isCopy = !arrival.isLeader && rank >= 0 && row.roles[rank] != static_cast<uint8_t>(RowRole::AWAY);
+  arrival.isCopy = !arrival.isLeader && rank >= 0 && roleOf(row.roles[rank]) != RowRole::AWAY;
   arrival.isFounding = installation.isFounding;
-  const SlotMoment after = afterInstall(before, arrival);
+  const bool isHanded = view_.rows != nullptr && wasHandedUnnoticed(view_.rows[slot], before, arrival);
+  const SlotMoment after = afterInstall(isHanded ? afterYield(before, arrival.leader) : before, arrival);
   if (view_.rows == nullptr) {
     setMoment(view_, slot, after);
     return;
@@ -210,7 +246,7 @@ void Installer::noteCopies(uint16_t slot, const SlotMoment& before, const SlotMo
     PeerSlots& slots = peers.slotsOf(slot, peer);
     const auto bit = static_cast<uint16_t>(peers.bitOf(slot));
     if (keepsBooks && rankOfNode(old, row.nodes[i]) >= 0) {
-      if (row.roles[i] != static_cast<uint8_t>(RowRole::AWAY)) continue;
+      if (roleOf(row.roles[i]) != RowRole::AWAY) continue;
       slots.synced = static_cast<uint16_t>(slots.synced & ~bit);
       slots.told = static_cast<uint16_t>(slots.told & ~bit);
       continue;
@@ -269,7 +305,7 @@ void Installer::resumeSlot(uint16_t slot, bool isWhole) {
     PeerSlots& slots = peers.slotsOf(slot, peer);
     const auto bit = static_cast<uint16_t>(peers.bitOf(slot));
     slots.synced = static_cast<uint16_t>(slots.synced & ~bit);
-    if (row.roles[i] != static_cast<uint8_t>(RowRole::AWAY)) slots.told = static_cast<uint16_t>(slots.told | bit);
+    if (roleOf(row.roles[i]) != RowRole::AWAY) slots.told = static_cast<uint16_t>(slots.told | bit);
   }
 }
 

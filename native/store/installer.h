@@ -48,6 +48,10 @@ class Installer {
   std::vector<uint8_t> peerOf_;  // by node number; empty where there is one copy of everything
 };
 
+// -1: it is not in the row.
+int rankOfNode(const Row& row, uint16_t node);
+// The entry of this rank leads; the others keep their order.
+void putFirst(Row* row, uint32_t rank);
 // A slot's words, together. Both under the segment's lock.
 SlotMoment momentOf(const View& view, uint16_t slot);
 void setMoment(const View& view, uint16_t slot, const SlotMoment& moment);

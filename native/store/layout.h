@@ -19,7 +19,7 @@
 
 namespace henge {
 
-constexpr uint32_t LAYOUT_VERSION = 2;
+constexpr uint32_t LAYOUT_VERSION = 3;
 constexpr uint64_t ARENA_MAGIC = 0x3130656772454e48ULL;  // "HNErge01"
 constexpr uint32_t PLACES_MAX = Learner::PLACES_MAX;       // 16 workers and the primary process, which takes locks too
 constexpr uint32_t CACHE_LINE = 64;
@@ -75,7 +75,8 @@ static_assert(sizeof(Slot) == 24, "24 bytes a slot");
 
 constexpr uint8_t NO_PEER = 0xff;
 
-// Who holds a slot, its leader first. Under the segment's lock.
+// Who holds a slot, its leader first: when a slot is handed over in the middle of an epoch, its row is put in another
+// order. Under the segment's lock.
 struct Row {
   uint32_t leaderEpoch;     // since when nodes[0] leads without a gap, as far as this node knows
   uint8_t length;
@@ -86,7 +87,7 @@ struct Row {
   uint8_t roles[ROW_MAX];
   uint8_t peers[ROW_MAX];   // place in the table of peers; NO_PEER: this node itself, or one there was no room for
 };
-static_assert(sizeof(Row) == 56, "56 bytes a slot");
+static_assert(sizeof(Row) == 80, "80 bytes a slot");
 
 // Another node. Found by looking through the table; `node` is taken and given back under the lock of installing.
 struct alignas(CACHE_LINE) Peer {

@@ -11,7 +11,7 @@
 
 namespace henge {
 
-constexpr uint32_t ROW_MAX = 10;     // entries of a slot's row: five copies, and a stand-in for each
+constexpr uint32_t ROW_MAX = 15;     // entries of a slot's row: five copies, a stand-in for each, five who are to come
 constexpr uint32_t PEERS_MAX = 128;  // other nodes that are kept account of
 constexpr uint32_t LINKS_MAX = 127;  // of a worker: one to every other node
 constexpr uint32_t RF_MAX = 5;
@@ -31,9 +31,26 @@ constexpr uint8_t POSSIBLE_LOSS = 1;
 constexpr uint8_t DETACHED = 2;
 constexpr uint8_t MERGING = 4;
 constexpr uint8_t DEPOSED = 8;
+// Of a slot that is led here and about to be handed over: SEALED takes no writes, and can be opened again; GIVEN was
+// offered to the next leader, and belongs to whoever that one says.
+constexpr uint8_t SEALED = 16;
+constexpr uint8_t GIVEN = 32;
+// Of a copy: the slot's goal was heard in this epoch, so its former leader has nothing to say any more.
+constexpr uint8_t GOAL_HEARD = 64;
 }  // namespace SlotFlag
 
-enum class RowRole : uint8_t { MEMBER = 0, STAND_IN = 1, RETURNING = 2, AWAY = 3 };
+enum class RowRole : uint8_t { MEMBER = 0, STAND_IN = 1, RETURNING = 2, AWAY = 3, RECEIVER = 4 };
+
+// While the list of members changes, an entry of a row is its role and some of these (src/ring/change.ts).
+namespace RowMark {
+constexpr uint8_t ROLE = 0x0f;
+constexpr uint8_t HOME = 0x10;    // leads by the list that goes
+constexpr uint8_t FORMER = 0x20;  // hands the slot over
+constexpr uint8_t GOAL = 0x40;    // is to lead it from then on
+constexpr uint8_t NEXT = 0x80;    // has a copy by the list that comes
+}  // namespace RowMark
+
+inline RowRole roleOf(uint8_t entry) { return static_cast<RowRole>(entry & RowMark::ROLE); }
 
 namespace ReadLevel {
 constexpr uint8_t PRIMARY = 0, QUORUM = 1, NEAREST = 2, DEGRADED = 3;
@@ -65,6 +82,7 @@ struct Written {
   std::string_view key, value;
   uint8_t linkCount = 0;  // links into whose rings it was pushed, under the lock
   uint8_t links[ROW_MAX - 1] = {};
+  uint32_t voters = 0;  // a bit for each of these links whose acknowledgement counts for a level
 };
 
 // What a copy says of a version it is asked about.

@@ -1,5 +1,7 @@
 #include "rings.h"
 
+#include "slot_bits.h"
+
 namespace henge {
 
 int Rings::claim(uint32_t ownerWord, uint32_t peer) {
@@ -64,6 +66,17 @@ bool Rings::hasRing(uint32_t peer) const {
     if (view_.ring(i)->owner.load(std::memory_order_acquire) != 0 && view_.ring(i)->peer.load() == peer) return true;
   }
   return false;
+}
+
+std::string Rings::slotsInFlight() const {
+  std::string slots = noSlots(view_);
+  for (uint32_t i = 0; i < view_.ringCount; i++) {
+    const Ring* ring = view_.ring(i);
+    if (ring->owner.load(std::memory_order_acquire) == 0) continue;
+    const uint32_t head = ring->head.load(std::memory_order_acquire);
+    for (uint32_t left = used(i), number = head; left > 0; left--, number++) addSlot(&slots, at(i, number).slot);
+  }
+  return slots;
 }
 
 // Entries of one ring need not be in the order of their versions: each segment has a clock of its own. So all are

@@ -35,6 +35,8 @@ class Rings {
   bool hasRing(uint32_t peer) const;
 
   // Lowest version under way to a peer, SINCE_NOTHING when nothing is.
+  // Slots with a frame under way from any worker to anybody.
+  std::string slotsInFlight() const;
   uint64_t lowestMs(uint32_t peer) const;
 
  private:

@@ -9,7 +9,7 @@ namespace {
 bool isWellFormed(const View& view, const Row& row) {
   if (row.length > ROW_MAX) return false;
   for (uint32_t i = 0; i < row.length; i++) {
-    if (row.nodes[i] == 0 || row.roles[i] > static_cast<uint8_t>(RowRole::AWAY)) return false;
+    if (row.nodes[i] == 0 || roleOf(row.roles[i]) > RowRole::RECEIVER) return false;
     if (row.peers[i] == NO_PEER) continue;
     if (row.peers[i] >= PEERS_MAX || view.peers[row.peers[i]].node.load() != row.nodes[i]) return false;
     for (uint32_t j = 0; j < i; j++) {

@@ -7,8 +7,10 @@ namespace {
 SlotState whenLeading(const SlotMoment& before, const SlotArrival& arrival) {
   const bool isFirst = arrival.isFounding && before.epoch == 0;
   if (arrival.rf == 1 || isFirst) return SlotState::PRIMARY;
-  return before.state == SlotState::PRIMARY && isContiguous(before, arrival) ? SlotState::PRIMARY
-                                                                             : SlotState::TAKING_OVER;
+  // Given away: the next leader may have led already, and be gone now.
+  const bool isGiven = (before.flags & SlotFlag::GIVEN) != 0;
+  const bool leadsOn = before.state == SlotState::PRIMARY && before.leader == arrival.leader && !isGiven;
+  return leadsOn && isContiguous(before, arrival) ? SlotState::PRIMARY : SlotState::TAKING_OVER;
 }
 
 SlotState whenCopy(const SlotMoment& before, const SlotArrival& arrival) {
@@ -20,7 +22,8 @@ SlotState whenCopy(const SlotMoment& before, const SlotArrival& arrival) {
 // What goes along with a state that stays; and what whoever was in sync brings into the reign of the next leader: it
 // counts when that one takes over, until yet another one leads.
 uint8_t flagsAfter(const SlotMoment& before, SlotState state, bool isGapless, bool isSameLeader) {
-  if (before.state == state && isSameLeader) return static_cast<uint8_t>(before.flags & ~SlotFlag::DEPOSED);
+  constexpr uint8_t PASSING = SlotFlag::DEPOSED | SlotFlag::SEALED | SlotFlag::GIVEN | SlotFlag::GOAL_HEARD;
+  if (before.state == state && isSameLeader) return static_cast<uint8_t>(before.flags & ~PASSING);
   if (state == SlotState::PRIMARY || state == SlotState::REPLICA) return 0;
   const bool wasInSync = before.state == SlotState::REPLICA || before.state == SlotState::PRIMARY;
   if (isGapless && wasInSync) return SlotFlag::DETACHED;
@@ -73,7 +76,7 @@ SlotMoment afterSynced(const SlotMoment& before) {
   SlotMoment after = before;
   if (before.state != SlotState::JOINING && before.state != SlotState::REPLICA) return after;
   after.state = SlotState::REPLICA;
-  after.flags = 0;
+  after.flags = static_cast<uint8_t>(before.flags & SlotFlag::GOAL_HEARD);
   return after;
 }
 
@@ -95,6 +98,18 @@ SlotMoment afterTakeOver(const SlotMoment& before, uint8_t flags) {
   after.state = SlotState::PRIMARY;
   const auto kept = static_cast<uint8_t>(before.flags & SlotFlag::DEPOSED);
   after.flags = static_cast<uint8_t>(kept | (flags & (SlotFlag::POSSIBLE_LOSS | SlotFlag::MERGING)));
+  return after;
+}
+
+SlotMoment afterAccepted(const SlotMoment& before, uint16_t self) {
+  return SlotMoment{SlotState::PRIMARY, 0, before.epoch, self, before.epoch};
+}
+
+SlotMoment afterYield(const SlotMoment& before, uint16_t leader) {
+  const auto heard = static_cast<uint8_t>(before.flags & SlotFlag::GOAL_HEARD);
+  SlotMoment after{SlotState::JOINING, heard, before.epoch, leader, before.epoch};
+  const bool wasHanded = before.state == SlotState::PRIMARY && (before.flags & SlotFlag::GIVEN) != 0;
+  if (wasHanded || before.state == SlotState::REPLICA) after.state = SlotState::REPLICA;
   return after;
 }
 

@@ -48,5 +48,10 @@ SlotMoment afterDetach(const SlotMoment& before);
 // A copy knows an epoch in which somebody else leads.
 SlotMoment afterStale(const SlotMoment& before);
 SlotMoment afterTakeOver(const SlotMoment& before, uint8_t flags);
+// A copy in sync was given the slot in the middle of an epoch.
+SlotMoment afterAccepted(const SlotMoment& before, uint16_t self);
+// Another node was given the slot, or turned out to lead it. Who gave it, or was in sync, is in sync: nothing is handed
+// over before everybody is.
+SlotMoment afterYield(const SlotMoment& before, uint16_t leader);
 
 }  // namespace henge

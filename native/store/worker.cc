@@ -180,7 +180,8 @@ bool Worker::mayReadOther(const Operation& operation, Answer* answer) const {
   const bool isDeposed = (word.flags & SlotFlag::DEPOSED) != 0;
   const bool isDetached = (word.flags & SlotFlag::DETACHED) != 0;
   const bool isLeader = state == SlotState::PRIMARY && !isDeposed;
-  if (state == SlotState::NONE) return refuse(answer, protocol::Status::MOVED);
+  const bool isGiven = state == SlotState::PRIMARY && (word.flags & SlotFlag::GIVEN) != 0;
+  if (state == SlotState::NONE || isGiven) return refuse(answer, protocol::Status::MOVED);
   if (level == ReadLevel::NEAREST || level == ReadLevel::DEGRADED) {
     if (isLeader || (state == SlotState::REPLICA && !isDetached)) return true;
     const bool wasInSync = isDetached && (state == SlotState::REPLICA || state == SlotState::TAKING_OVER);

@@ -9,6 +9,7 @@
 //   worker_write.cc  writes                           worker_apply.cc   what other nodes' items become here
 //   worker_room.cc   records and the room for them    worker_slots.cc   what is known of slots and peers
 //   worker_walk.cc   all that goes through many items  worker_collect.cc  the same for other nodes
+//   worker_handover.cc  slots that change hands
 #pragma once
 
 #include <functional>
@@ -16,7 +17,10 @@
 
 #include "evictor.h"
 #include "memory.h"
+#include "guard.h"
 #include "rings.h"
+#include "slot_bits.h"
+#include "slot_state.h"
 
 namespace henge {
 
@@ -116,6 +120,13 @@ class Worker {
   std::string acceptSynced(uint16_t leader, uint32_t epoch, std::string_view slots);
   void finishTakeOver(uint32_t epoch, std::string_view slots, uint8_t flags);
   void clearFlags(std::string_view slots, uint8_t flags);
+  // A slot changes hands in the middle of an epoch: see worker_handover.cc. Each returns the slots of which it was so.
+  std::string seal(uint16_t goal, std::string_view slots);
+  void unseal(std::string_view slots, bool isGivenToo);
+  std::string give(std::string_view slots);
+  std::string acceptLead(uint16_t former, uint32_t epoch, std::string_view slots);
+  // Another node leads these.
+  void yield(uint16_t leader, uint32_t epoch, std::string_view slots);
   bool isSteward() const;
 
   // Background work of about a millisecond: expiry, eviction ahead of need, the clock.
@@ -194,7 +205,7 @@ class Worker {
   Applied acceptExpiry(const Item& item, const KeyPlace& place, const Arrival& arrival);
   Applied acceptGhost(const Item& item, const KeyPlace& place, const Arrival& arrival);
   Applied acceptFloor(const Item& item, const Arrival& arrival);
-  bool hasSay(uint16_t slot, const Arrival& arrival) const;
+  bool hasSay(uint16_t slot, const Arrival& arrival);
   bool isFromLeader(uint16_t slot, const Arrival& arrival) const;
   Applied judge(const Entry& entry, const KeyPlace& place, const Version& version, bool isLeaders) const;
   bool makeRoomFor(const Item& item, const Arrival& arrival, uint32_t bytes);
@@ -210,9 +221,26 @@ class Worker {
                         Collected* out);
   void dropSlot(uint16_t slot);
   void sweep();
+  // change(slot) for every slot named, under its segment's lock.
   template <typename Change>
-  void changeSlots(std::string_view slots, Change change);
+  void changeSlots(std::string_view slots, Change change) {
+    const uint32_t perSegment = view_.geometry.slotsPerSegment;
+    for (uint32_t i = 0; i < view_.geometry.segments; i++) {
+      uint32_t named = 0;
+      for (uint32_t j = 0; j < perSegment; j++) named += hasSlot(slots, i * perSegment + j) ? 1 : 0;
+      if (named == 0) continue;
+      const Hold hold(locker_, &view_.segments[i]);
+      for (uint32_t j = 0; j < perSegment; j++) {
+        if (hasSlot(slots, i * perSegment + j)) change(static_cast<uint16_t>(i * perSegment + j));
+      }
+    }
+  }
   int addPeer(uint16_t node);
+  static bool isVoter(const Row& row, uint32_t rank);
+  bool isEverybodySynced(uint16_t slot) const;
+  void lead(uint16_t slot, const SlotMoment& before, uint32_t rank);
+  void yieldTo(uint16_t slot, const SlotMoment& before, uint32_t rank);
+  void follow(uint16_t slot, uint16_t sender, uint32_t epoch, bool isMerge);
 
   Memory& memory_;
   View& view_;

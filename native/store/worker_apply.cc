@@ -57,7 +57,12 @@ bool Worker::isFromLeader(uint16_t slot, const Arrival& arrival) const {
   return isCopy && moment.leader == arrival.sender && arrival.epoch >= moment.leaderEpoch;
 }
 
-bool Worker::hasSay(uint16_t slot, const Arrival& arrival) const {
+bool Worker::hasSay(uint16_t slot, const Arrival& arrival) {
+  if (arrival.sender != 0 && view_.rows != nullptr) {
+    const Row& row = view_.rows[slot];
+    const bool isKnown = row.nodes[0] == arrival.sender && (row.roles[0] & RowMark::GOAL) == 0;
+    if (!isKnown) follow(slot, arrival.sender, arrival.epoch, arrival.isMerge);
+  }
   return arrival.sender == 0 || isFromLeader(slot, arrival) || (arrival.isMerge && peers_.isLedHere(slot));
 }
 

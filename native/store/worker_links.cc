@@ -57,14 +57,24 @@ bool Worker::canSend(uint32_t peer) const {
   return link.ring >= 0 && !link.isFull && rings_.room(static_cast<uint32_t>(link.ring)) > 0;
 }
 
-// The links to the other copies of a slot that would take a frame now; `links` has ROW_MAX - 1 places.
+// Whether an acknowledgement of this entry counts for a level: while the list of members changes, who is to come does
+// not before the slot was handed over, and who is to go does not afterwards (REPLICATION rule 28).
+bool Worker::isVoter(const Row& row, uint32_t rank) {
+  const uint8_t first = row.roles[0];
+  if ((first & RowMark::HOME) != 0) return roleOf(row.roles[rank]) != RowRole::RECEIVER;
+  if ((first & (RowMark::FORMER | RowMark::GOAL)) != 0) return (row.roles[rank] & RowMark::NEXT) != 0;
+  return true;
+}
+
+// The links to the other copies of a slot that would take a frame now, and whose word counts; `links` has ROW_MAX - 1
+// places.
 uint32_t Worker::linksUp(uint16_t slot, uint8_t* links) const {
   if (view_.rows == nullptr) return 0;
   const Row& row = view_.rows[slot];
   uint32_t count = 0;
   for (uint32_t i = 0; i < row.length && i < ROW_MAX && count < ROW_MAX - 1; i++) {
     const uint32_t peer = row.peers[i];
-    if (peer < PEERS_MAX && row.roles[i] != static_cast<uint8_t>(RowRole::AWAY) && canSend(peer))
+    if (peer < PEERS_MAX && roleOf(row.roles[i]) != RowRole::AWAY && isVoter(row, i) && canSend(peer))
       links[count++] = static_cast<uint8_t>(peer);
   }
   return count;

@@ -1,41 +1,17 @@
 // What is known of slots and of other nodes' copies, and how it changes by what the workers of two nodes tell each
 // other: catch-up, take-over, in sync, not heard any more. Segment by segment, under their locks.
 #include "installer.h"
+#include "slot_bits.h"
 #include "worker.h"
 
 namespace henge {
 
 namespace {
 
-bool hasSlot(std::string_view slots, uint32_t slot) {
-  return slot / 8 < slots.size() && (static_cast<uint8_t>(slots[slot / 8]) >> (slot & 7) & 1) != 0;
-}
-
-void addSlot(std::string* slots, uint32_t slot) {
-  (*slots)[slot / 8] = static_cast<char>(static_cast<uint8_t>((*slots)[slot / 8]) | 1u << (slot & 7));
-}
-
-std::string noSlots(const View& view) { return std::string((view.slotCount() + 7) / 8, 0); }
-
 void setBit(uint16_t* bits, uint32_t bit) { *bits = static_cast<uint16_t>(*bits | bit); }
 void clearBit(uint16_t* bits, uint32_t bit) { *bits = static_cast<uint16_t>(*bits & ~bit); }
 
 }  // namespace
-
-// change(slot) for every slot named, under its segment's lock.
-template <typename Change>
-void Worker::changeSlots(std::string_view slots, Change change) {
-  const uint32_t perSegment = view_.geometry.slotsPerSegment;
-  for (uint32_t i = 0; i < view_.geometry.segments; i++) {
-    uint32_t named = 0;
-    for (uint32_t j = 0; j < perSegment; j++) named += hasSlot(slots, i * perSegment + j) ? 1 : 0;
-    if (named == 0) continue;
-    const Hold hold(locker_, &view_.segments[i]);
-    for (uint32_t j = 0; j < perSegment; j++) {
-      if (hasSlot(slots, i * perSegment + j)) change(static_cast<uint16_t>(i * perSegment + j));
-    }
-  }
-}
 
 bool Worker::install(const Installation& installation) { return Installer(view_, place_).install(installation); }
 
@@ -159,7 +135,7 @@ std::string Worker::declareSynced(uint16_t node, std::string_view slots) {
     const SlotMoment moment = momentOf(view_, slot);
     const int rank = peers_.rankOf(slot, peer);
     const bool mayDeclare = moment.state == SlotState::PRIMARY && (moment.flags & SlotFlag::DEPOSED) == 0 &&
-                            rank >= 0 && view_.rows[slot].roles[rank] != static_cast<uint8_t>(RowRole::AWAY);
+                            rank >= 0 && roleOf(view_.rows[slot].roles[rank]) != RowRole::AWAY;
     PeerSlots& its = peers_.slotsOf(slot, peer);
     const uint32_t bit = peers_.bitOf(slot);
     if (!mayDeclare || (its.missed & bit) != 0 || ((its.sending & bit) != 0 && isOthers)) return;
@@ -176,6 +152,7 @@ std::string Worker::declareSynced(uint16_t node, std::string_view slots) {
 std::string Worker::acceptSynced(uint16_t leader, uint32_t epoch, std::string_view slots) {
   std::string accepted = noSlots(view_);
   changeSlots(slots, [&](uint16_t slot) {
+    if (view_.rows != nullptr) follow(slot, leader, epoch, true);
     const SlotMoment before = momentOf(view_, slot);
     if (before.leader != leader || before.epoch != epoch || leader == 0) return;
     const SlotMoment after = afterSynced(before);

@@ -27,7 +27,9 @@ bool Worker::mayWrite(const Operation& operation, Answer* answer) const {
   const auto state = static_cast<SlotState>(word.state);
   const bool isLedHere = state == SlotState::PRIMARY || state == SlotState::TAKING_OVER;
   if (!isLedHere) return refuse(answer, protocol::Status::MOVED);
-  const bool isReady = state == SlotState::PRIMARY && (word.flags & SlotFlag::DEPOSED) == 0 && !isFenced();
+  if ((word.flags & SlotFlag::GIVEN) != 0) return refuse(answer, protocol::Status::MOVED);
+  constexpr uint8_t SHUT = SlotFlag::DEPOSED | SlotFlag::SEALED;
+  const bool isReady = state == SlotState::PRIMARY && (word.flags & SHUT) == 0 && !isFenced();
   if (!isReady) return refuse(answer, protocol::Status::NOT_READY);
   if (operation.acksNeeded == 0) return true;
   uint8_t links[ROW_MAX - 1];
@@ -47,16 +49,18 @@ void Worker::noteCopies(const Operation& operation, const Draft& draft, const Ve
   const Row& row = view_.rows[operation.slot];
   const uint64_t ms = draft.version.time >> 16;
   written_.linkCount = 0;
+  written_.voters = 0;
   for (uint32_t i = 0; i < row.length && i < ROW_MAX; i++) {
     const uint32_t peer = row.peers[i];
     if (peer >= PEERS_MAX) continue;
     const bool isSent =
-        row.roles[i] != static_cast<uint8_t>(RowRole::AWAY) && canSend(peer) && written_.linkCount < ROW_MAX - 1;
+        roleOf(row.roles[i]) != RowRole::AWAY && canSend(peer) && written_.linkCount < ROW_MAX - 1;
     if (!isSent) {
       peers_.miss(operation.slot, peer, ms);
       continue;
     }
     rings_.push(static_cast<uint32_t>(links_[peer].ring), operation.slot, ms);
+    if (isVoter(row, i)) written_.voters |= 1u << written_.linkCount;
     written_.links[written_.linkCount++] = static_cast<uint8_t>(peer);
   }
   written_.slot = operation.slot;

@@ -215,7 +215,7 @@ bool Leader::write(const Asker& asker, const Operation& operation, std::string_v
   }
   Pending pending;
   pending.needed = operation.acksNeeded;
-  pending.outstanding = written.linkCount;
+  pending.outstanding = static_cast<uint8_t>(__builtin_popcount(written.voters));
   pending.slot = operation.slot;
   pending.connection = asker.connection;
   pending.requestId = asker.requestId;
@@ -229,7 +229,10 @@ bool Leader::write(const Asker& asker, const Operation& operation, std::string_v
 }
 
 void Leader::send(const Written& written, uint64_t ticket) {
-  for (uint8_t i = 0; i < written.linkCount; i++) sendTo(*links_[written.links[i]], written, ticket);
+  for (uint8_t i = 0; i < written.linkCount; i++) {
+    const bool isVoter = (written.voters >> i & 1) != 0;
+    sendTo(*links_[written.links[i]], written, isVoter ? ticket : NO_TICKET);
+  }
 }
 
 void Leader::sendTo(Link& link, const Written& written, uint64_t ticket) {

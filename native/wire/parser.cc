@@ -60,6 +60,7 @@ constexpr std::array<Shape, OPCODES> makeShapes() {
   set(Opcode::QUERY,     {true, Kind::QUERY,     24, Part::ALWAYS, Part::NEVER, 0});
   set(Opcode::HEARTBEAT, {true, Kind::CONTROL,   24, Part::MAYBE,  Part::NEVER, 0});
   set(Opcode::SYNCED,    {true, Kind::CONTROL,    4, Part::NEVER,  Part::MAYBE, 0});
+  set(Opcode::HANDOVER,  {true, Kind::CONTROL,   4,  Part::NEVER,  Part::MAYBE, 0});
   set(Opcode::PULL,      {true, Kind::CONTROL,   16, Part::NEVER,  Part::MAYBE, 0});
   set(Opcode::PROBE,     {true, Kind::CONTROL,    0, Part::NEVER,  Part::NEVER, 0});
   set(Opcode::DIGESTS,   {true, Kind::CONTROL,    4, Part::NEVER,  Part::MAYBE, 0});

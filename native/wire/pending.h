@@ -35,6 +35,8 @@ struct Pending {
   std::string key;
 };
 
+constexpr uint64_t NO_TICKET = 0;  // nobody waits for it
+
 class PendingTable {
  public:
   // A worker answers some 200,000 requests a second and a round trip takes some milliseconds: 1,000 wait in ordinary

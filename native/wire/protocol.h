@@ -78,6 +78,7 @@ enum class Opcode : uint8_t {
   HEARTBEAT = 0x43,
   SYNCED = 0x44,
   PULL = 0x45,
+  HANDOVER = 0x46,
   PROBE = 0x47,
   DIGESTS = 0x48,
 };

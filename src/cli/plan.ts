@@ -121,7 +121,9 @@ interface Outlook {
 
 async function lookAhead(cluster: Henge, options: Options): Promise<Outlook> {
   const [topology, report] = await Promise.all([cluster.topology(), readCluster(cluster)]);
-  const { epoch, rf, members } = topology;
+  const { epoch, rf } = topology;
+  // Members that are about to join have nothing yet.
+  const members = topology.members.filter(({ isJoining }) => isJoining !== true);
   const after = membersAfter(members, [...options.add, ...options.remove, ...options.weight]);
   const [from, to] = [buildSlotTable(members, rf), buildSlotTable(after, rf)];
   const movement = planMovement(from, to);

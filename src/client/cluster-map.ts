@@ -146,6 +146,12 @@ export class ClusterMap {
     return members.flatMap((member) => this.#links[member] ?? []);
   }
 
+  /** A node refused a slot of this epoch. True: another one leads it now, or will in a moment. */
+  turn(slot: Slot, link: Link, epoch: number): boolean {
+    if (epoch !== this.#routes?.topology.epoch) return false;
+    return this.#routes.turn(slot, this.#links.indexOf(link));
+  }
+
   linkNamed(nodeName: string): Link | undefined {
     return this.#links[this.#routes?.table.members.indexOf(nodeName) ?? -1];
   }

@@ -246,8 +246,11 @@ export class Fleet {
       if (status === Status.MOVED) void this.#map.learn(epoch, link);
       call.fail(errorOf(status, '', call));
     } else {
-      const isBehind = status === Status.MOVED && epoch !== 0 && epoch < (this.#map.routes?.topology.epoch ?? 0);
-      this.#retry(call, isBehind ? 'behind' : (REFUSALS[status] ?? 'busy'), status, { link, epoch });
+      const isMoved = status === Status.MOVED;
+      const isBehind = isMoved && epoch !== 0 && epoch < (this.#map.routes?.topology.epoch ?? 0);
+      const isHanded = isMoved && isKeyed(call.opcode) && this.#map.turn(slotOf(call.key), link, epoch);
+      const refusal = REFUSALS[status] ?? 'busy';
+      this.#retry(call, isBehind ? 'behind' : isHanded ? 'handed' : refusal, status, { link, epoch });
     }
   }
 

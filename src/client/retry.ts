@@ -37,6 +37,7 @@ export class Budget {
  * Why a request got no usable answer:
  *
  * - `moved`: the node does not lead the slot.
+ * - `handed`: the node does not lead the slot, which is being handed over, and another one does or is about to.
  * - `behind`: so it says, but in an older epoch than the client's: it leads the slot as soon as it has heard.
  * - `busy`: the node is overloaded.
  * - `lost`: the connection broke with the request on it.
@@ -44,7 +45,7 @@ export class Budget {
  * - `notInSync`: the copy asked may lack something; the leader is asked next.
  * - `short`: the leader cannot answer, and too few other copies can.
  */
-export type MishapKind = 'moved' | 'behind' | 'busy' | 'lost' | 'notReady' | 'notInSync' | 'short';
+export type MishapKind = 'moved' | 'handed' | 'behind' | 'busy' | 'lost' | 'notReady' | 'notInSync' | 'short';
 
 export interface Mishap {
   readonly kind: MishapKind;
@@ -67,6 +68,8 @@ const RETRY_DELAY_MS_MAX = 250;
 /** Short beside a take-over, long beside a request: a node that takes over is not drowned by those who wait for it. */
 const NOT_READY_DELAY_MS_MIN = 5;
 const NOT_READY_DELAY_MS_MAX = 50;
+/** A hand-over takes a round trip between two nodes. */
+const HANDED_DELAY_MS_MAX = 4;
 /** With less time left, a request that was told "not ready" would only end as one that perhaps ran. */
 const NOT_READY_MS_LEFT_MIN = 10;
 
@@ -83,7 +86,7 @@ export function judge(mishap: Mishap, budget: Budget, random: () => number): Ver
 }
 
 function isFree(kind: MishapKind, attempts: number): boolean {
-  if (waitsForLeader(kind) || kind === 'notInSync') return true;
+  if (waitsForLeader(kind) || kind === 'notInSync' || kind === 'handed') return true;
   return kind !== 'busy' && attempts === 0;
 }
 
@@ -98,6 +101,8 @@ function delayAfter(kind: MishapKind, attempts: number, random: () => number): n
     case 'behind':
     case 'short':
       return Math.ceil(NOT_READY_DELAY_MS_MIN + random() * (NOT_READY_DELAY_MS_MAX - NOT_READY_DELAY_MS_MIN));
+    case 'handed':
+      return attempts === 0 ? 0 : Math.ceil(random() * HANDED_DELAY_MS_MAX);
     case 'lost':
       // It waits for the next connection, which has pauses of its own.
       return 0;

@@ -8,18 +8,25 @@
  * Writes and ordinary reads go to the leader; a `nearest` read goes to the leader or another member; a read whose
  * leader cannot answer goes round it, to as many of the others as it takes to meet every acknowledged quorum
  * (copy-read.ts).
+ *
+ * While the list of members changes, a slot may be led by either of two; whoever does not refuses it, and then the
+ * other one is asked, for that slot, from then on.
  */
 
 import {
   buildRows,
-  buildSlotTable,
+  combineRows,
+  KeptTables,
   leaderOf,
   NO_NODE,
+  type Overlay,
+  type RingMember,
+  RowMark,
   RowRole,
   type RowTable,
   ranksNeeded,
+  roleOf,
   SLOTS,
-  type SlotTable,
 } from '../ring/index.js';
 
 export interface RouteMember {
@@ -30,8 +37,12 @@ export interface RouteMember {
   readonly weight: number;
   /** 'away': gone for now. 'returning': back, and not yet in sync. All others are in their rows. */
   readonly state: string;
+  /** It has no slots yet: it is in `next` alone. */
+  readonly isJoining?: boolean;
   /** Path of the node's Unix socket, for clients on its machine. */
   readonly unix?: string;
+  /** HOST:PORT of its HTTP face. */
+  readonly http?: string;
 }
 
 /** What a client knows of a cluster. */
@@ -40,22 +51,20 @@ export interface Topology {
   readonly rf: number;
   /** Sorted by name. */
   readonly members: readonly RouteMember[];
+  /** While the list of members changes: who is to be in it. Slots go over to them one by one. */
+  readonly next?: readonly RingMember[];
+  readonly isCancelled?: boolean;
 }
-
-/**
- * Ranks of the slot table behind the number of copies: enough for the stand-ins of two members. An epoch in which
- * somebody is away or back is made from the table in a few milliseconds; the table takes some fifty, and would be made
- * when the client's reads and writes wait for the epoch.
- */
-const SPARE_RANKS = 2;
 
 /** A topology with its rows. Members are counted as in `table.members`. */
 export class Routes {
   readonly table: RowTable;
-  /** What the rows are made from; the same for all epochs of the same members. */
-  readonly #slotTable: SlotTable;
+  /** What the rows are made from; shared by the routes of a client. */
+  readonly #tables: KeptTables;
   /** By slot: the member that leads it, or NO_NODE. Hot path: the one array read between a key and its node. */
   readonly leaders: Uint16Array;
+  /** By slot: the other member that may lead it, NO_NODE mostly; undefined while the list of members stays. */
+  readonly #others: Uint16Array | undefined;
 
   /** The table of `previous` is kept when the epoch is the same: then only addresses can differ. */
   constructor(
@@ -64,22 +73,48 @@ export class Routes {
     slots: number = SLOTS,
   ) {
     if (previous?.topology.epoch === topology.epoch) {
-      this.#slotTable = previous.#slotTable;
+      this.#tables = previous.#tables;
       this.table = previous.table;
       this.leaders = previous.leaders;
+      this.#others = previous.#others;
       return;
     }
-    const { members, rf } = topology;
-    const overlay = { away: namesIn('away', topology), returning: namesIn('returning', topology) };
-    const ranks = ranksNeeded(members, rf, overlay);
-    const known = previous !== undefined && isSameRing(topology, previous.topology) ? previous.#slotTable : undefined;
-    this.#slotTable =
-      known !== undefined && known.rf >= ranks
-        ? known
-        : buildSlotTable(members, Math.max(ranks, rf + SPARE_RANKS), { slots });
-    this.table = buildRows(members, rf, overlay, slots, this.#slotTable);
+    this.#tables =
+      previous === undefined || slots !== previous.leaders.length ? new KeptTables(slots) : previous.#tables;
+    this.table = this.#rowsOf(topology, slots);
     this.leaders = new Uint16Array(slots);
     for (let slot = 0; slot < slots; slot++) this.leaders[slot] = leaderOf(this.table, slot);
+    this.#others = topology.next && Uint16Array.from(this.leaders, (_, slot) => otherLeaderOf(this.table, slot));
+  }
+
+  #rowsOf(topology: Topology, slots: number): RowTable {
+    const { members, rf, next, isCancelled } = topology;
+    const overlay = { away: namesIn('away', topology), returning: namesIn('returning', topology) };
+    const rowsFor = (list: readonly RingMember[]): RowTable => this.#rowsFor(list, { rf, overlay, slots });
+    const current = rowsFor(members.filter(({ isJoining }) => isJoining !== true));
+    return next === undefined ? current : combineRows(current, rowsFor(next), isCancelled === true);
+  }
+
+  #rowsFor(
+    members: readonly RingMember[],
+    { rf, overlay, slots }: { readonly rf: number; readonly overlay: Overlay; readonly slots: number },
+  ): RowTable {
+    const table = this.#tables.of(members, rf, ranksNeeded(members, rf, overlay));
+    return buildRows(members, rf, overlay, slots, table);
+  }
+
+  /**
+   * A member refused a slot because it does not lead it. True: the other one of two does, or is about to, and is asked
+   * from now on.
+   */
+  turn(slot: number, member: number): boolean {
+    const other = this.#others?.[slot] ?? NO_NODE;
+    if (other === NO_NODE) return false;
+    const leader = this.leaders[slot] as number;
+    if (leader !== member) return true;
+    this.leaders[slot] = other;
+    (this.#others as Uint16Array)[slot] = leader;
+    return true;
   }
 
   /** Index into the table's members of the slot's leader, or NO_NODE. */
@@ -94,7 +129,8 @@ export class Routes {
     const copies = leader === NO_NODE ? [] : [leader];
     for (let at = slot * width; at < (slot + 1) * width; at++) {
       const member = rows[at] as number;
-      if (member !== NO_NODE && member !== leader && roles[at] === RowRole.MEMBER) copies.push(member);
+      const isCopy = member !== NO_NODE && roleOf(roles[at] as number) === RowRole.MEMBER;
+      if (isCopy && member !== leader) copies.push(member);
     }
     return copies;
   }
@@ -117,12 +153,13 @@ export class Routes {
     return best;
   }
 
-  /** By member, whether it leads a slot. */
+  /** By member, whether it leads a slot, or may. */
   whoLeads(): boolean[] {
     const leads = this.table.members.map(() => false);
     for (let slot = 0; slot < this.leaders.length; slot++) {
-      const member = this.leaderOf(slot);
-      if (member !== NO_NODE) leads[member] = true;
+      for (const member of [this.leaderOf(slot), this.#others?.[slot] ?? NO_NODE]) {
+        if (member !== NO_NODE) leads[member] = true;
+      }
     }
     return leads;
   }
@@ -148,10 +185,12 @@ export class Routes {
 }
 
 /** Whether slots fall to the same members, whoever of them is here. */
-function isSameRing(one: Topology, other: Topology): boolean {
-  const ringOf = ({ members }: Topology) =>
-    JSON.stringify(members.map(({ name, zone, weight }) => [name, zone, weight]));
-  return ringOf(one) === ringOf(other);
+/** Whoever hands the slot over, or is to lead it, besides the first of its row. */
+function otherLeaderOf({ rows, roles, width }: RowTable, slot: number): number {
+  for (let at = slot * width + 1; at < (slot + 1) * width; at++) {
+    if (((roles[at] as number) & (RowMark.FORMER | RowMark.GOAL)) !== 0) return rows[at] as number;
+  }
+  return NO_NODE;
 }
 
 const namesIn = (state: string, topology: Topology): string[] =>

@@ -58,16 +58,22 @@ const EpochRecord = z.object({
   returning: z.array(NodeName).default([]),
   /** Stand-ins get old data too, not only new writes: the grace period is over. */
   isFilling: z.boolean().default(false),
+  /** The members that are to be the base next: while it is here, data moves (ring/change.ts). */
+  next: z.array(BaseMember).min(1).optional(),
+  /** The change was called off, and slots go back to whom they came from. */
+  isCancelled: z.boolean().default(false),
 });
 export type EpochRecord = Readonly<z.infer<typeof EpochRecord>>;
+
+/** Members of the base, and behind them those who are to join it. */
+export function participantsOf({ base, next = [] }: Pick<EpochRecord, 'base' | 'next'>): readonly BaseMember[] {
+  return [...base, ...next.filter(({ name }) => !base.some((member) => member.name === name))];
+}
 
 /** The one record that says who holds what. */
 export const TopologyRecord = z.object({
   counter: z.int().min(1),
   current: EpochRecord,
-  /** Planned changes of the base: the rows before one, until every hand-over is done, and the rows after it. */
-  prev: EpochRecord.optional(),
-  next: EpochRecord.optional(),
 });
 export type TopologyRecord = Readonly<z.infer<typeof TopologyRecord>>;
 
@@ -81,6 +87,8 @@ export const AliveRecord = z.object({
   syncedEpoch: z.int(),
   /** It leads slots whose acknowledged writes may be missing. */
   possibleLossSlots: z.int().default(0),
+  /** Slots that it leads and is to hand over. */
+  handOvers: z.int().default(0),
 });
 export type AliveRecord = Readonly<z.infer<typeof AliveRecord>>;
 
@@ -97,7 +105,18 @@ export interface TopologyView {
   readonly epoch: number;
   readonly rf: number;
   readonly isFilling?: boolean;
+  /** Everybody who has a part, those who are to join included. */
   readonly members: readonly TopologyMember[];
+  /** While the list of members changes: who is to be in it. */
+  readonly next?: readonly RingPlace[];
+  readonly isCancelled?: boolean;
+}
+
+/** What a member's slots depend on. */
+export interface RingPlace {
+  readonly name: string;
+  readonly zone: string;
+  readonly weight: number;
 }
 
 export interface TopologyMember {
@@ -110,7 +129,13 @@ export interface TopologyMember {
   readonly zone: string;
   readonly weight: number;
   readonly state: 'in' | 'away' | 'returning' | 'drain' | 'gone';
+  /** It has no slots yet. */
+  readonly isJoining?: boolean;
 }
+
+/** The members whose slots the epoch's rows begin with. */
+export const baseOf = ({ members }: TopologyView): readonly TopologyMember[] =>
+  members.filter(({ isJoining }) => isJoining !== true);
 
 /** Joins the topology with the addresses of its members. Members come sorted by name, as the slot table counts them. */
 export function topologyView(
@@ -118,7 +143,8 @@ export function topologyView(
   rf: number,
   memberRecords: ReadonlyMap<string, MemberRecord>,
 ): TopologyView {
-  const members = topology.current.base.map((base): TopologyMember => {
+  const { current } = topology;
+  const members = participantsOf(current).map((base): TopologyMember => {
     const record = memberRecords.get(base.name);
     return {
       name: base.name,
@@ -128,11 +154,21 @@ export function topologyView(
       ...(record?.http !== undefined && { http: record.http }),
       zone: base.zone,
       weight: base.weight,
-      state: stateOf(topology.current, base.name, record),
+      state: stateOf(current, base.name, record),
+      ...(!current.base.includes(base) && { isJoining: true }),
     };
   });
   members.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-  return { epoch: topology.current.epoch, rf, isFilling: topology.current.isFilling, members };
+  return {
+    epoch: current.epoch,
+    rf,
+    isFilling: current.isFilling,
+    members,
+    ...(current.next !== undefined && {
+      next: current.next.map(({ name, zone, weight }) => ({ name, zone, weight })),
+      isCancelled: current.isCancelled,
+    }),
+  };
 }
 
 function stateOf(

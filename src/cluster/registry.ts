@@ -8,7 +8,13 @@
  */
 
 /** A record's name. Those below `alive/`, and `coordinator`, are leased. */
-export type RecordKey = 'config' | 'topology' | 'coordinator' | `members/${string}` | `alive/${string}`;
+export type RecordKey =
+  | 'config'
+  | 'topology'
+  | 'coordinator'
+  | `members/${string}`
+  | `alive/${string}`
+  | `numbers/${number}`;
 
 /** Whether a record is leased: changed by Lease.hold() alone, never by put(). */
 export const isLeased = (key: RecordKey): boolean => key === 'coordinator' || key.startsWith('alive/');

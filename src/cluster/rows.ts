@@ -1,7 +1,8 @@
 /** From what is known of a cluster to what every slot of one node is to know: the rows of an epoch, in node numbers. */
 import {
   buildRows,
-  buildSlotTable,
+  combineRows,
+  KeptTables,
   NO_NODE,
   type Overlay,
   type RowTable,
@@ -10,33 +11,28 @@ import {
   type SlotTable,
 } from '../ring/index.js';
 import { type Installation, ROW_MAX } from '../store/index.js';
-import type { TopologyView } from './records.js';
+import { baseOf, type RingPlace, type TopologyView } from './records.js';
 
-/** Ranks behind RF that are computed before anybody is away: enough for the members of one zone, or two, to fail. */
-const SPARE_RANKS = 2;
+/** The slot tables that the rows of an epoch are made from. */
+export interface TablesOfView {
+  readonly current: SlotTable;
+  /** While the list of members changes. */
+  readonly next: SlotTable | undefined;
+}
 
-/**
- * The slot table of the newest list of members, with some ranks to spare. An epoch in which only somebody is away or
- * back is made from it in a few milliseconds; the table itself takes some fifty, at the worst moment there is.
- */
+/** The slot tables of the newest lists of members. */
 export class SlotTables {
-  readonly #slots: number;
-  #members = '';
-  #table: SlotTable | undefined;
+  readonly #kept: KeptTables;
 
   constructor(slots: number) {
-    this.#slots = slots;
+    this.#kept = new KeptTables(slots);
   }
 
   /** With RF ranks and all that the view's stand-ins need. */
-  of(view: TopologyView): SlotTable {
-    const members = JSON.stringify(view.members.map(({ name, zone, weight }) => [name, zone, weight]));
-    const ranks = ranksNeeded(view.members, view.rf, overlayOf(view));
-    if (this.#table === undefined || members !== this.#members || this.#table.rf < ranks) {
-      this.#members = members;
-      this.#table = buildSlotTable(view.members, Math.max(ranks, view.rf + SPARE_RANKS), { slots: this.#slots });
-    }
-    return this.#table;
+  of(view: TopologyView): TablesOfView {
+    const tableOf = (members: readonly RingPlace[]): SlotTable =>
+      this.#kept.of(members, view.rf, ranksNeeded(members, view.rf, overlayOf(view)));
+    return { current: tableOf(baseOf(view)), next: view.next && tableOf(view.next) };
   }
 }
 
@@ -47,8 +43,11 @@ function overlayOf({ members }: TopologyView): Overlay {
 }
 
 /** The rows of a view's epoch. `slots` is smaller than SLOTS in the simulator only. */
-export function rowsOf(view: TopologyView, slots: number = SLOTS, known?: SlotTable): RowTable {
-  return buildRows(view.members, view.rf, overlayOf(view), slots, known);
+export function rowsOf(view: TopologyView, slots: number = SLOTS, known?: TablesOfView): RowTable {
+  const overlay = overlayOf(view);
+  const current = buildRows(baseOf(view), view.rf, overlay, slots, known?.current);
+  if (view.next === undefined) return current;
+  return combineRows(current, buildRows(view.next, view.rf, overlay, slots, known?.next), view.isCancelled === true);
 }
 
 /** What a node's store is to install. `isFounding`: this memory may lead at once, for there was no epoch before. */
@@ -56,7 +55,7 @@ export function installationOf(
   view: TopologyView,
   isFounding: boolean,
   slots: number = SLOTS,
-  known?: SlotTable,
+  known?: TablesOfView,
 ): Installation {
   const table = rowsOf(view, slots, known);
   const numbers = table.members.map((name) => view.members.find((member) => member.name === name)?.number ?? 0);

@@ -30,7 +30,7 @@ import { FootprintFile } from './footprint.js';
 import type { NodeState } from './http/node-state.js';
 import { HttpServer } from './http/server.js';
 import type { Logger } from './log.js';
-import { announce, claimMemory, joinCluster, type Place, readTopology } from './membership.js';
+import { announce, claimMemory, joinCluster, leave, type Place, readTopology, wantMember } from './membership.js';
 import { obtainMemory, resume } from './memory.js';
 import { Metrics, type NodeFigures } from './metrics.js';
 import { Orphans } from './orphans.js';
@@ -45,7 +45,7 @@ import { formatHostPort } from './units.js';
 const NAME_POLL_MS = 100;
 /** What the registry needs, at most, to notice a lapse. */
 const LAPSE_SLACK_MS = 1_000;
-const NO_REPORT: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0 };
+const NO_REPORT: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0, handOvers: 0 };
 
 export class Daemon implements NodeState {
   readonly #parts: DaemonParts;
@@ -60,6 +60,12 @@ export class Daemon implements NodeState {
   #http: HttpServer | undefined;
   #isServing = false;
   #isDraining = false;
+  #onLeft: () => void = () => {};
+  /** Resolves when the node was asked to leave, and its slots are others' now. */
+  readonly left = new Promise<void>((resolve) => {
+    this.#onLeft = resolve;
+  });
+  #wasMember = false;
   #draining: Promise<void> | undefined;
 
   private constructor(parts: DaemonParts) {
@@ -178,6 +184,15 @@ export class Daemon implements NodeState {
     ];
   }
 
+  /** @throws ConfigError when that cannot be */
+  async wantMember(name: string, wanted: 'in' | 'drain'): Promise<void> {
+    await wantMember(this.#parts.registry, name, wanted);
+    this.#log.info(
+      { event: 'wanted', member: name, wanted },
+      `${name} is asked to ${wanted === 'in' ? 'stay' : 'leave'}`,
+    );
+  }
+
   setLogLevel(level: string): void {
     this.#log.level = level;
     this.#supervisor.setLogLevel(level);
@@ -252,6 +267,22 @@ export class Daemon implements NodeState {
     const overlay = { away: namesIn('away'), returning: namesIn('returning') };
     this.#log.info({ event: 'topology', epoch, ...overlay, isFilling: view.isFilling }, `the topology: epoch ${epoch}`);
     this.#supervisor.adopt(view);
+    void this.#leaveIfGone(view);
+  }
+
+  /** A member that was asked to leave, and has nothing left that is the cluster's, ends. */
+  async #leaveIfGone({ members }: TopologyView): Promise<void> {
+    const { registry, place } = this.#parts;
+    const isMember = members.some(({ name }) => name === place.self.name);
+    if (isMember) this.#wasMember = true;
+    if (isMember || !this.#wasMember || this.#isDraining) return;
+    const hasLeft = await leave(registry, place.self).catch((error: unknown) => {
+      this.#log.error({ event: 'leave-failed', err: error }, 'the registry was not told that this node has left');
+      return true;
+    });
+    if (!hasLeft) return;
+    this.#log.info({ event: 'left' }, `${place.self.name} has left the cluster`);
+    this.#onLeft();
   }
 
   async #drain(): Promise<void> {

@@ -2,15 +2,16 @@
  * A node's place in the cluster, from the registry's records: finds or founds the cluster, checks that this node agrees
  * with it, and says which memory the node has and where it can be reached.
  *
- * Founding is a race that `topology` decides: whoever publishes its first version is the only member of epoch 1. A node
- * that is not in the topology cannot serve anything yet, and is told so. What happens from then on is the control
- * plane's (cluster/control/).
+ * Founding is a race that `topology` decides: whoever publishes its first version is the only member of epoch 1. Any
+ * other node gets a number and says that it is there; that it gets slots is the coordinator's business, and so is
+ * everything from then on (cluster/control/).
  */
 import {
   type BaseMember,
   ConfigRecord,
   MemberRecord,
   memberKey,
+  participantsOf,
   type Registry,
   type RegistryRecord,
   TopologyRecord,
@@ -22,6 +23,7 @@ import { secretFingerprint } from './secret.js';
 const PUT_ATTEMPTS_MAX = 20;
 const FIRST_NUMBER = 1;
 const FIRST_EPOCH = 1;
+const NUMBER_MAX = 65_535;
 
 export function configRecordOf(config: Config, secret: string): ConfigRecord {
   return {
@@ -53,22 +55,24 @@ export async function joinCluster(registry: Registry, config: Config, secret: st
   if ((await registry.get('topology')) === undefined) await registry.put('topology', founding, 0);
 
   const topology = await readTopology(registry);
-  const self = topology.value.current.base.find(({ name }) => name === config.name);
-  if (self === undefined) {
-    const names = topology.value.current.base.map(({ name }) => name).join(', ');
-    throw new ConfigError(
-      `node ${config.name} is not a member of the cluster in ${registry.location} (members: ${names}); ` +
-        'joining a running cluster is not offered by this release: use one of those names, or another --registry',
-    );
+  const member = participantsOf(topology.value.current).find(({ name }) => name === config.name);
+  const number = member?.number ?? (await claimNumber(registry, config.name, topology.value));
+  const { name, zone, weight } = config;
+  return { self: { name, number, zone, weight }, topology };
+}
+
+/** A number of its own for a node that joins: it stands in versions of items, so no other node may ever have had it. */
+async function claimNumber(registry: Registry, name: string, topology: TopologyRecord): Promise<number> {
+  const known = await registry.get(memberKey(name));
+  if (known !== undefined) return MemberRecord.parse(known.value).number;
+  const taken = participantsOf(topology.current).map(({ number }) => number);
+  for (let number = Math.max(...taken) + 1; number <= NUMBER_MAX; number++) {
+    const mine = { name };
+    if ((await registry.put(`numbers/${number}`, mine, 0)) !== undefined) return number;
+    const found = await registry.get(`numbers/${number}`);
+    if ((found?.value as { readonly name?: unknown } | undefined)?.name === name) return number;
   }
-  for (const option of ['zone', 'weight'] as const) {
-    if (self[option] === config[option]) continue;
-    throw new ConfigError(
-      `${flagOf(option)} ${config[option]}: node ${self.name} is a member with ${option} ${self[option]}, ` +
-        'and changing that moves data, which is not offered by this release',
-    );
-  }
-  return { self, topology };
+  throw new ConfigError(`the cluster in ${registry.location} has no number left for another node`);
 }
 
 export async function readTopology(registry: Registry): Promise<Place['topology']> {
@@ -84,7 +88,9 @@ export async function claimMemory(registry: Registry, self: BaseMember, incarnat
   let isFirst = false;
   await changeMember(registry, self, (found) => {
     isFirst = found.incarnation === '';
-    return isFirst ? { ...found, incarnation } : found;
+    // Who left, and is started again, wants to be back.
+    const wanted = found.wanted === 'gone' ? 'in' : found.wanted;
+    return isFirst ? { ...found, incarnation, wanted } : { ...found, wanted };
   });
   return isFirst;
 }
@@ -92,6 +98,36 @@ export async function claimMemory(registry: Registry, self: BaseMember, incarnat
 /** Publishes where this node can be reached, if that is news. */
 export async function announce(registry: Registry, self: BaseMember, whereabouts: Whereabouts): Promise<MemberRecord> {
   return changeMember(registry, self, ({ wanted, incarnation }) => ({ ...self, ...whereabouts, wanted, incarnation }));
+}
+
+/**
+ * Asks for a member to leave, or to stay after all.
+ * @throws ConfigError when there is no such member, or it would be the last
+ */
+export async function wantMember(registry: Registry, name: string, wanted: MemberRecord['wanted']): Promise<void> {
+  const { value } = await readTopology(registry);
+  const member = participantsOf(value.current).find((one) => one.name === name);
+  if (member === undefined) throw new ConfigError(`there is no member ${name}`);
+  if (wanted === 'drain' && !(await isAnybodyElse(registry, value, name))) {
+    throw new ConfigError(`${name} is the last member: whoever leaves needs somebody to leave its items to`);
+  }
+  await changeMember(registry, member, (found) => ({ ...found, wanted }));
+}
+
+/** A member that was asked to leave has left. False: it was not asked. */
+export async function leave(registry: Registry, self: BaseMember): Promise<boolean> {
+  const record = await registry.get(memberKey(self.name));
+  if (record === undefined || MemberRecord.parse(record.value).wanted !== 'drain') return false;
+  await changeMember(registry, self, (found) => ({ ...found, wanted: 'gone' }));
+  return true;
+}
+
+async function isAnybodyElse(registry: Registry, { current }: TopologyRecord, name: string): Promise<boolean> {
+  for (const other of current.base) {
+    const record = await registry.get(memberKey(other.name));
+    if (other.name !== name && (record === undefined || MemberRecord.parse(record.value).wanted === 'in')) return true;
+  }
+  return false;
 }
 
 async function changeMember(

@@ -28,7 +28,9 @@ export async function runNode(loaded: LoadedConfig, input: ConfigInput): Promise
 
   const lifetime = new Lifetime(log);
   try {
-    lifetime.daemon = await Daemon.start(loaded, log);
+    const daemon = await Daemon.start(loaded, log);
+    lifetime.daemon = daemon;
+    void daemon.left.then(() => lifetime.end('it has left the cluster'));
   } catch (error) {
     if (!(error instanceof ConfigError)) return die(error);
     // Anything that was opened so far must not keep the process.
@@ -44,12 +46,12 @@ class Lifetime {
   #isEnding = false;
 
   constructor(private readonly log: Logger) {
-    process.on('SIGTERM', () => this.#end('SIGTERM'));
-    process.on('SIGINT', () => this.#end('SIGINT'));
-    if (process.send) process.once('disconnect', () => this.#isEnding || this.#end('end of the parent'));
+    process.on('SIGTERM', () => this.end('SIGTERM'));
+    process.on('SIGINT', () => this.end('SIGINT'));
+    if (process.send) process.once('disconnect', () => this.#isEnding || this.end('end of the parent'));
   }
 
-  #end(why: string): void {
+  end(why: string): void {
     if (this.#isEnding) process.exit(1);
     this.#isEnding = true;
     this.log.info({ event: 'ending', why }, `ending: ${why}`);

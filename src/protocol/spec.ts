@@ -101,10 +101,15 @@ export const Opcode = {
   /**
    * "Send me what you have." Extras: u32 epoch, u32 zero, u64 since ms. Value: bitmap of slots. ITEMS come on the asked
    * node's own link; when all were applied there is the answer: value: bitmap of the slots for which the asked node was
-   * in sync when the leader before ended; extras: u64 ms before which it holds whatever that leader wrote there. STALE,
-   * BUSY.
+   * in sync when the leader before ended, then one of those that it leads itself; extras: u64 ms before which it holds
+   * whatever that leader wrote there. STALE, BUSY.
    */
   PULL: 0x45,
+  /**
+   * "Lead these." Extras: u32 epoch. Value: bitmap of slots, which their leader has given up. Answer's value: bitmap of
+   * those that the asked node leads now. STALE: it is in another epoch, and took none.
+   */
+  HANDOVER: 0x46,
   /** Answer's value: JSON { name, incarnation, epoch, isFenced }. Runs in a worker: it answers for the data path. */
   PROBE: 0x47,
   /** Extras: u32 epoch. Value: u16 slots. Answer's value: u64 sum, u32 items for each. */

@@ -1,10 +1,13 @@
 /**
  * The ring: from a key to its slot (slot.ts), from a member list to the slot table (points.ts, table.ts), from a table
- * and who is away to an epoch's rows (overlay.ts), from two tables to what moves between them (plan.ts) and what that
- * costs (estimate.ts). Pure functions without state; other folders import this file only.
+ * and who is away to an epoch's rows (overlay.ts), from the rows of two lists of members to those of the change between
+ * them (change.ts), from two tables to what moves between them (plan.ts) and what that costs (estimate.ts). Pure
+ * functions without state; other folders import this file only.
  */
 
+export { combineRows, RowMark, roleOf } from './change.js';
 export { type Amount, type Balance, balanceOf, estimateMovement, type MemberEstimate } from './estimate.js';
+export { KeptTables } from './kept.js';
 export {
   buildRows,
   leaderOf,

@@ -27,6 +27,8 @@ export const RowRole = {
   RETURNING: 2,
   /** Gone for now. What it misses is noted; nothing is sent to it. */
   AWAY: 3,
+  /** Is to have a copy by the list of members that comes; begins empty. */
+  RECEIVER: 4,
 } as const;
 export type RowRole = (typeof RowRole)[keyof typeof RowRole];
 

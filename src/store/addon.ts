@@ -78,10 +78,16 @@ export const SlotFlag = {
   MERGING: 4,
   /** A peer answered STALE: leads again only with the next epoch. */
   DEPOSED: 8,
+  /** Led here, and about to be handed over: takes no writes, but may again. */
+  SEALED: 16,
+  /** Led here, and offered to the next leader: it, or another epoch, says whose it is. */
+  GIVEN: 32,
+  /** Of a copy: the node that is to lead next was heard in this epoch. */
+  GOAL_HEARD: 64,
 } as const;
 
 /** Entries of a slot's row in shared memory. */
-export const ROW_MAX = 10;
+export const ROW_MAX = 15;
 
 /** An epoch, as every slot of this node is to know it. */
 export interface Installation {
@@ -308,6 +314,22 @@ export interface NativeWorker {
   acceptSynced(leader: number, epoch: number, slots: SlotBits): SlotBits;
   /** TAKING_OVER becomes PRIMARY with these flags, in the slots that are still in `epoch`. */
   finishTakeOver(epoch: number, slots: SlotBits, flags: number): void;
+
+  // A slot changes hands in the middle of an epoch (native/store/worker_handover.cc).
+
+  /**
+   * Slots that this node leads and everybody who must be is in sync of stop taking writes, to be handed to `goal`;
+   * those are returned.
+   */
+  seal(goal: number, slots: SlotBits): SlotBits;
+  /** Takes writes again. `isGivenToo` 1: the goal said that it did not take them. */
+  unseal(slots: SlotBits, isGivenToo: number): void;
+  /** Of these sealed slots those of which nothing is in flight any more: from now on they are the goal's to take. */
+  give(slots: SlotBits): SlotBits;
+  /** The other end: those of these slots that are led here now. */
+  acceptLead(former: number, epoch: number, slots: SlotBits): SlotBits;
+  /** `leader` leads these, which were given to it or are being taken over here. */
+  yield(leader: number, epoch: number, slots: SlotBits): void;
   /** Clears MERGING or POSSIBLE_LOSS. */
   clearFlags(slots: SlotBits, flags: number): void;
   /** Removes all items of slots in which this node has no part; others are left alone. */

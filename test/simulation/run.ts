@@ -65,7 +65,7 @@ export function simulate(options: RunOptions): RunResult {
     }
     return {
       seed: options.seed,
-      problems: [...world.violations, ...judge(history)],
+      problems: [...world.violations, ...judge(history, world.changes)],
       reached: world.reached,
       faults: faults.names,
       operations: history.length,
@@ -140,7 +140,8 @@ function converges(world: World, workload: Workload): boolean {
 
 function whyNotSettled(world: World, workload: Workload): string | undefined {
   if (workload.open > 0) return `${workload.open} calls are open`;
-  const { members, epoch } = world.view;
+  const { members, epoch, next } = world.view;
+  if (next !== undefined || members.length < world.nodes.length) return 'the list of members is still changing';
   const member = members.find(({ state }) => state !== 'in');
   if (member !== undefined) return `${member.name} is ${member.state}`;
   for (const node of world.nodes) {
@@ -150,14 +151,14 @@ function whyNotSettled(world: World, workload: Workload): string | undefined {
   return differences(world)[0];
 }
 
-function judge(history: readonly Operation[]): string[] {
+function judge(history: readonly Operation[], changes: ReadonlySet<number>): string[] {
   const strict = history.filter(({ key }) => !key.startsWith('o'));
   return [
     ...checkVersions(strict, { missesAreExplained: true }),
     ...checkZones(strict),
     ...checkCounters(strict),
     ...checkDeletes(strict),
-    ...checkLeaders(strict, (key) => slotOf(key) % SLOTS),
+    ...checkLeaders(strict, (key) => slotOf(key) % SLOTS, changes),
   ];
 }
 

@@ -299,7 +299,8 @@ export class WorldNode {
     this.adopted.push(view);
     this.epoch = view.epoch;
     const report = (syncedEpoch: number) => {
-      if (this.epoch === view.epoch) this.plane?.onReport({ epoch: view.epoch, syncedEpoch, possibleLossSlots: 0 });
+      if (this.epoch === view.epoch)
+        this.plane?.onReport({ epoch: view.epoch, syncedEpoch, possibleLossSlots: 0, handOvers: 0 });
     };
     // Workers report in order: in sync only after not in sync.
     this.#later(this.#world.delay(), () => {

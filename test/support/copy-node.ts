@@ -122,6 +122,7 @@ export class CopyWorker {
       monoMs: () => world.nowMs,
       wallMs: () => world.nowMs,
       random: () => world.random(),
+      later: (_, run) => world.later(run),
       dial: (target) => world.dial(this, target),
       hangUp: (connection) => world.later(() => this.#close(connection)),
       answer: (connection, frame) => this.#write(connection, frame),

@@ -18,6 +18,8 @@ export class Watch {
   /** As seen last. */
   isChanging = false;
   #wasChanging = false;
+  /** Slots are on their way to other members. */
+  #isMoving = false;
   #evicted = 0;
   readonly #evictions = new Map<string, number>();
   #reading: Promise<void> | undefined;
@@ -42,7 +44,10 @@ export class Watch {
     const see = () => watch.#see(true);
     for (const each of [cluster, ...others]) {
       each.on('down', see).on('degraded', see);
-      each.on('topology', ({ epoch }) => watch.#seeEpoch(epoch));
+      each.on('topology', ({ epoch, next }) => {
+        watch.#isMoving = next !== undefined;
+        watch.#seeEpoch(epoch);
+      });
     }
     return watch;
   }
@@ -92,7 +97,7 @@ export class Watch {
   }
 
   #take({ epoch, nodes }: ClusterReport): void {
-    this.#see(nodes.some(({ state }) => state !== 'in'));
+    this.#see(this.#isMoving || nodes.some(({ state }) => state !== 'in'));
     this.#seeEpoch(epoch);
     for (const { name, isAnswering, evictions } of nodes) {
       if (!isAnswering) continue;

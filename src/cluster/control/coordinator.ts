@@ -12,10 +12,20 @@
  * it restarted empty, and is not the same copy. Returning members that say they are in sync in this very epoch are
  * restored. After the grace period stand-ins get old data too.
  *
+ * Membership. Who is wanted and lives is to be in the base, with the weight and zone its record says (planned.ts);
+ * while data moves for that, deaths and returns are dealt with as ever.
+ *
  * With one copy of everything there is nothing to fail over to: a lost node's slots wait for it.
  */
-import type { AliveRecord, EpochRecord, MemberRecord, TopologyRecord } from '../records.js';
+import {
+  type AliveRecord,
+  type EpochRecord,
+  type MemberRecord,
+  participantsOf,
+  type TopologyRecord,
+} from '../records.js';
 import { type ProbeRound, ROUND_FRESH_MS } from './failure.js';
+import { planned } from './planned.js';
 
 /** A single round of silence may be a pause of ours. */
 const SILENT_ROUNDS = 2;
@@ -77,11 +87,15 @@ function namesToProbe(known: Known, round: ProbeRound | undefined): readonly str
 }
 
 function isJudged({ self, topology: { current } }: Known, name: string): boolean {
-  return name !== self && current.base.some((member) => member.name === name) && !current.away.includes(name);
+  return (
+    name !== self && participantsOf(current).some((member) => member.name === name) && !current.away.includes(name)
+  );
 }
 
 function everybodyElse(known: Known): readonly string[] {
-  const names = known.topology.current.base.map(({ name }) => name).filter((name) => isJudged(known, name));
+  const names = participantsOf(known.topology.current)
+    .map(({ name }) => name)
+    .filter((name) => isJudged(known, name));
   return [...names, ...listedAway(known)];
 }
 
@@ -93,14 +107,16 @@ function listedAway({ self, alive, topology: { current } }: Known): readonly str
 /** Those that are to be away from now on. */
 function deadMembers(known: Known, round: ProbeRound | undefined, nowMs: number): readonly string[] | 'ask again' {
   const { current } = known.topology;
-  const subjects = current.base.map(({ name }) => name).filter((name) => isJudged(known, name));
+  const subjects = participantsOf(current)
+    .map(({ name }) => name)
+    .filter((name) => isJudged(known, name));
   const isFailing = (name: string) => (round?.examined.get(name)?.fitness ?? 'fit') !== 'fit';
   const isRefused = (name: string) => round?.examined.get(name)?.fitness === 'refused';
   const lapsed = subjects.filter((name) => known.lapsedAtMs.has(name) && isFailing(name));
   if (lapsed.length === 0) return [];
 
   const leased = subjects.filter((name) => known.alive.has(name) && isFailing(name));
-  const present = current.base.length - current.away.length;
+  const present = participantsOf(current).length - current.away.length;
   if ((lapsed.length + leased.length) * 2 > present) {
     if (lapsed.length * 2 > present && nowMs - known.leasesChangedAtMs < known.ttlMs) return [];
     return lapsed.filter((name) => isOver(known, name, isRefused(name), nowMs));
@@ -132,17 +148,23 @@ function nextEpoch(known: Known, { dead, round, nowMs }: Findings): EpochRecord 
     if (current.away.includes(name)) return true;
     return current.returning.includes(name) ? !isRestored(known, name) : hasOtherMemory(known, name);
   };
-  const names = current.base.map(({ name }) => name);
+  const names = participantsOf(current).map(({ name }) => name);
   const away = names.filter(isAway);
   const returning = names.filter((name) => !away.includes(name) && isReturning(name));
   const isGraceOver = away.some((name) => nowMs - (known.awaySinceMs.get(name) ?? nowMs) >= known.graceMs);
   const isFilling = away.length > 0 && (current.isFilling || isGraceOver);
 
-  const isSame =
-    away.join() === current.away.join() &&
-    returning.join() === current.returning.join() &&
-    isFilling === current.isFilling;
-  return isSame ? undefined : { ...current, epoch: current.epoch + 1, away, returning, isFilling };
+  const epoch: EpochRecord = { ...current, epoch: current.epoch + 1, away, returning, isFilling };
+  const isSettled = away.length + returning.length === 0;
+  const after = { ...epoch, ...planned(known, { away, isSettled }) };
+  const isSame = JSON.stringify({ ...after, epoch: 0 }) === JSON.stringify({ ...current, epoch: 0 });
+  return isSame ? undefined : withoutStrangers(after);
+}
+
+/** Whoever has no part any more is neither away nor back. */
+function withoutStrangers(epoch: EpochRecord): EpochRecord {
+  const isPart = (name: string): boolean => participantsOf(epoch).some((member) => member.name === name);
+  return { ...epoch, away: epoch.away.filter(isPart), returning: epoch.returning.filter(isPart) };
 }
 
 function hasOtherMemory({ alive, members }: Known, name: string): boolean {
@@ -157,7 +179,7 @@ function isRestored(known: Known, name: string): boolean {
 }
 
 function renewal(known: Known, isDue: (name: string) => boolean): Decision {
-  for (const { name } of known.topology.current.base) {
+  for (const { name } of participantsOf(known.topology.current)) {
     const [record, incarnation] = [known.members.get(name), known.alive.get(name)?.incarnation];
     if (record === undefined || incarnation === undefined) continue;
     if (isDue(name) && hasOtherMemory(known, name)) return { kind: 'renew', member: { ...record, incarnation } };

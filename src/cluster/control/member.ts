@@ -29,7 +29,7 @@ export interface MemberOptions {
 export class Member {
   readonly #env: ControlEnv;
   readonly #options: MemberOptions;
-  #report: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0 };
+  #report: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0, handOvers: 0 };
   #lease: ControlLease | undefined;
   #hasBegun = false;
   #isOpening = false;

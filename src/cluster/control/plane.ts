@@ -14,6 +14,7 @@ import {
   type EpochRecord,
   MemberRecord,
   memberKey,
+  participantsOf,
   TopologyRecord,
   type TopologyView,
   topologyView,
@@ -202,7 +203,7 @@ export class ControlPlane {
 
   #known(nowMs: number): Known {
     const { name: self, rf, isFencing, ttlMs, graceMs } = this.#options;
-    const lapsed = this.#topology.value.current.base.flatMap(({ name }) => {
+    const lapsed = participantsOf(this.#topology.value.current).flatMap(({ name }) => {
       const isExpected = (this.#members.get(name)?.value.incarnation ?? '') === '';
       const sinceMs = this.#leases.lapsedAtMs(name, nowMs, isExpected ? graceMs : PATIENCE_LIVES * ttlMs);
       return sinceMs === undefined ? [] : [[name, sinceMs] as const];
@@ -224,9 +225,9 @@ export class ControlPlane {
   }
 
   #expectationOf(name: string): Expectation[] {
-    const { epoch, away, base } = this.#topology.value.current;
+    const { epoch, away } = this.#topology.value.current;
     // A member of the base without a record of its own has never started: it has no address, and so does not answer.
-    const founder = base.find((member) => member.name === name);
+    const founder = participantsOf(this.#topology.value.current).find((member) => member.name === name);
     if (founder === undefined) return [];
     const member = this.#members.get(name)?.value ?? { ...founder, address: '', wanted: 'in', incarnation: '' };
     return [
@@ -241,8 +242,11 @@ export class ControlPlane {
 
   #publish(epoch: EpochRecord): void {
     const { counter, current } = this.#topology.value;
-    const { away, returning, isFilling } = epoch;
-    this.#env.log('publish', { epoch: epoch.epoch, away, returning, isFilling, before: current.epoch });
+    const { away, returning, isFilling, isCancelled } = epoch;
+    const names = (members: EpochRecord['next']) => members?.map(({ name }) => name);
+    const change = epoch.next === undefined ? {} : { next: names(epoch.next), isCancelled };
+    const details = { epoch: epoch.epoch, base: names(epoch.base), away, returning, isFilling, ...change };
+    this.#env.log('publish', { ...details, before: current.epoch });
     const value = { ...this.#topology.value, counter: counter + 1, current: epoch };
     this.#change('topology', { value, revision: this.#topology.revision }, (outcome) => {
       if (outcome.kind === 'done') this.#takeTopology({ value, revision: outcome.revision });

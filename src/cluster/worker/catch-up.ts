@@ -239,7 +239,7 @@ export class CatchUp {
       part = slotsWhere(this.#env.slots, (slot) => {
         const role = layout.roleOf(slot, number);
         if (role === RowRole.STAND_IN) return layout.view.isFilling === true;
-        return role === RowRole.MEMBER || role === RowRole.RETURNING;
+        return role === RowRole.MEMBER || role === RowRole.RETURNING || role === RowRole.RECEIVER;
       });
       this.#parted.set(number, part);
     }

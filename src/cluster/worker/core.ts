@@ -13,7 +13,7 @@
  * No clock, no socket, no promise: see env.ts. Nothing here is on the path of a request.
  */
 import { Opcode, responseFrame, Status } from '../../protocol/index.js';
-import { type ControlFrame, SlotFlag, SlotState } from '../../store/index.js';
+import { type ControlFrame, type SlotBits, SlotFlag, SlotState } from '../../store/index.js';
 import type { TopologyMember, TopologyView } from '../records.js';
 import { SlotTables } from '../rows.js';
 import { Calls } from './calls.js';
@@ -21,6 +21,7 @@ import { CatchUp } from './catch-up.js';
 import { Digests } from './digests.js';
 import { Drops } from './drops.js';
 import type { ClusterReport, WorkerEnv } from './env.js';
+import { countHandOvers, HandOvers } from './hand-over.js';
 import { Heartbeats } from './heartbeats.js';
 import { History } from './history.js';
 import { Layout } from './layout.js';
@@ -49,6 +50,7 @@ export class WorkerCore {
   readonly #takeOvers: TakeOvers;
   readonly #merges: Merges;
   readonly #catchUp: CatchUp;
+  readonly #handOvers: HandOvers;
   readonly #drops: Drops;
   readonly #history: History;
   readonly #tables: SlotTables;
@@ -83,6 +85,7 @@ export class WorkerCore {
       onPulled: (number, slots, sinceMs) => this.#merges.pulled(number, slots, sinceMs),
       onHolding: (number, holding) => this.#catchUp.holds(number, holding),
     });
+    this.#handOvers = new HandOvers(env, this.#calls, this.#peers, { onEpoch });
     this.#drops = new Drops(env);
     this.#history = new History(env.slots);
     this.#tables = new SlotTables(env.slots);
@@ -172,6 +175,7 @@ export class WorkerCore {
     this.#layout = isSteward && view.rf > 1 ? new Layout(view, this.#env.slots, this.#tables) : undefined;
     this.#takeOvers.reset();
     this.#digests.reset();
+    this.#handOvers.reset();
     // Before the epoch is in place, so that what could not be sent is noted with what it belongs to.
     this.#catchUp.reset();
     if (isSteward) this.#install();
@@ -207,6 +211,8 @@ export class WorkerCore {
         return this.#heartbeats.receive(frame) ?? refusal(Status.REFUSED, id, 'this is no heartbeat');
       case Opcode.SYNCED:
         return this.#acceptSynced(frame);
+      case Opcode.HANDOVER:
+        return this.#acceptLead(frame);
       case Opcode.PULL:
         return this.#pulls.receive(frame);
       case Opcode.DIGESTS:
@@ -218,14 +224,26 @@ export class WorkerCore {
     }
   }
 
-  #acceptSynced({ requestId: id, nodeNumber, extras, value }: ControlFrame): Buffer {
+  #acceptSynced(frame: ControlFrame): Buffer {
+    return this.#accept(frame, (from, epoch, slots) => this.#env.native.acceptSynced(from, epoch, slots));
+  }
+
+  #acceptLead(frame: ControlFrame): Buffer {
+    return this.#accept(frame, (from, epoch, slots) => this.#env.native.acceptLead(from, epoch, slots));
+  }
+
+  /** What holds in one epoch only. */
+  #accept(
+    { requestId: id, nodeNumber, extras, value }: ControlFrame,
+    take: (from: number, epoch: number, slots: SlotBits) => SlotBits,
+  ): Buffer {
     const [theirs, ours] = [epochOf(extras), this.#env.installedEpoch()];
     if (theirs > ours) this.#topologies.heard(theirs, nodeNumber);
     if (theirs !== ours) return staleAnswer(id, ours);
     const bits = noSlots(this.#env.slots);
     bits.set(value.subarray(0, bits.length));
-    const accepted = this.#env.native.acceptSynced(nodeNumber, ours, bits);
-    // The primary process waits for this before it calls the node restored.
+    const accepted = take(nodeNumber, ours, bits);
+    // The primary process waits for this before it calls the node restored, or a change done.
     this.#reportAtMs = 0;
     return responseFrame({ status: Status.OK, id, value: Buffer.from(accepted) });
   }
@@ -242,6 +260,7 @@ export class WorkerCore {
     this.#stewardSinceMs = isSteward ? this.#env.monoMs() : undefined;
     this.#env.log('steward', { isSteward });
     this.#takeOvers.reset();
+    this.#handOvers.reset();
     this.#merges.reset();
     this.#catchUp.forget();
     this.#digests.reset();
@@ -275,6 +294,7 @@ export class WorkerCore {
     if (this.#considerTakeOvers(survey)) survey = this.#survey();
     this.#merges.tick(survey);
     this.#catchUp.tick(survey);
+    this.#handOvers.tick(survey);
     this.#digests.tick(survey);
   }
 
@@ -286,7 +306,8 @@ export class WorkerCore {
 
   #report(states: Uint8Array): void {
     const { epoch, rf } = this.#view as TopologyView;
-    const report = reportOf({ epoch, rf, states, flags: this.#env.native.slotFlags() });
+    const handOvers = this.#layout === undefined ? 0 : countHandOvers(this.#layout, states, this.#env.self.number);
+    const report = { ...reportOf({ epoch, rf, states, flags: this.#env.native.slotFlags() }), handOvers };
     const text = JSON.stringify(report);
     const nowMs = this.#env.monoMs();
     if (text === this.#reported && nowMs < this.#reportAtMs) return;
@@ -308,7 +329,7 @@ interface Holdings {
 }
 
 /** With one copy of everything there is nothing to be in sync with. */
-function reportOf({ epoch, rf, states, flags }: Holdings): ClusterReport {
+function reportOf({ epoch, rf, states, flags }: Holdings): Omit<ClusterReport, 'handOvers'> {
   let isSynced = true;
   let possibleLossSlots = 0;
   for (let slot = 0; slot < states.length; slot++) {

@@ -3,7 +3,8 @@
  * peer, by sums over keys and versions. It is the net under everything else, for what no rule foresaw.
  *
  * Two sums taken at different moments differ while writes are under way, so only a slot that differs twice, with the
- * same sums on both sides, is suspected; then all of it is sent again, one slot a second and peer at most. Nodes evict
+ * same sums on both sides, is suspected; then all of it is sent again, and what the copy has is asked for, since it may
+ * be the leader that lacks something: one slot a second and peer at most, and versions decide. Nodes evict
  * independently, and a copy that evicted lacks nothing: as long as either side did so lately nothing is compared.
  */
 import { Status } from '../../protocol/index.js';
@@ -15,6 +16,7 @@ import {
   digestsAnswer,
   digestsFrame,
   epochOf,
+  pullFrame,
   readDigests,
   readDigestsWanted,
   refusal,
@@ -137,6 +139,10 @@ export class Digests {
     const slots = noSlots(this.#env.slots);
     addSlot(slots, slot);
     this.#env.native.failCatchUp(number, slots, 0);
+    const connection = this.#peers.linkTo(number);
+    const frame = pullFrame({ epoch: this.#env.installedEpoch(), sinceMs: 0, slots });
+    // Its items come as items do; that they have come says nothing that must be known.
+    if (connection !== undefined) this.#calls.send(connection, frame, () => {});
     this.#env.log('copies-differ', { peer: number, slot });
   }
 }

@@ -22,6 +22,8 @@ export interface ClusterReport {
   readonly syncedEpoch: number;
   /** Slots it leads of which acknowledged writes may be missing. */
   readonly possibleLossSlots: number;
+  /** Slots it leads and is to hand over. */
+  readonly handOvers: number;
 }
 
 export interface WorkerEnv {
@@ -42,6 +44,8 @@ export interface WorkerEnv {
   wallMs(): number;
   /** At least 0, below 1. */
   random(): number;
+  /** Runs something once, after so many milliseconds. */
+  later(delayMs: number, run: () => void): void;
   /** Opens a connection to another node, which proves who it is. Ends in dialed() or dialFailed(), later. */
   dial(member: TopologyMember): void;
   /** Closes a connection of ours. Ends in lost(), at once or later. */

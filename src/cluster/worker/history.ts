@@ -41,8 +41,8 @@ export class History {
     }
     for (let slot = 0; slot < this.#slots; slot++) {
       if (layout.leaderOf(slot) === next.leaderOf(slot)) continue;
-      const present = layout.presentIn(slot);
-      for (let rank = 0; rank < ROW_MAX; rank++) this.#rows[slot * ROW_MAX + rank] = present[rank] ?? 0;
+      const voters = layout.votersIn(slot);
+      for (let rank = 0; rank < ROW_MAX; rank++) this.#rows[slot * ROW_MAX + rank] = voters[rank] ?? 0;
     }
   }
 }

@@ -4,7 +4,7 @@
  * Building it takes tens of milliseconds of the thread that serves requests, so a worker does it only when it must put
  * an epoch in place itself, or does the node's background work.
  */
-import { NO_NODE, RowRole, type SlotTable } from '../../ring/index.js';
+import { NO_NODE, RowMark, RowRole, roleOf, type SlotTable } from '../../ring/index.js';
 import { type Installation, ROW_MAX } from '../../store/index.js';
 import type { TopologyView } from '../records.js';
 import { installationOf, type SlotTables } from '../rows.js';
@@ -16,14 +16,16 @@ export class Layout {
   readonly #table: SlotTable;
   /** Numbers of the table's members. */
   readonly #numbers: readonly number[];
+  #goals: Uint16Array | undefined;
 
   constructor(view: TopologyView, slots: number, tables: SlotTables) {
     this.view = view;
     this.slots = slots;
-    this.#table = tables.of(view);
+    const known = tables.of(view);
+    this.#table = known.current;
     this.#numbers = this.#table.members.map((name) => view.members.find((member) => member.name === name)?.number ?? 0);
     // With one copy of everything there is nobody to ask: whoever leads may.
-    this.installation = installationOf(view, view.rf === 1, slots, this.#table);
+    this.installation = installationOf(view, view.rf === 1, slots, known);
   }
 
   get epoch(): number {
@@ -46,7 +48,7 @@ export class Layout {
     const { rows, roles } = this.installation;
     const present: number[] = [];
     for (let at = slot * ROW_MAX; at < (slot + 1) * ROW_MAX && rows[at] !== 0; at++) {
-      if (roles[at] !== RowRole.AWAY) present.push(rows[at] as number);
+      if (roleOf(roles[at] as number) !== RowRole.AWAY) present.push(rows[at] as number);
     }
     return present;
   }
@@ -55,9 +57,39 @@ export class Layout {
   roleOf(slot: number, number: number): RowRole | undefined {
     const { rows, roles } = this.installation;
     for (let at = slot * ROW_MAX; at < (slot + 1) * ROW_MAX && rows[at] !== 0; at++) {
-      if (rows[at] === number) return roles[at] as RowRole;
+      if (rows[at] === number) return roleOf(roles[at] as number);
     }
     return undefined;
+  }
+
+  /** Numbers of those who are here and whose acknowledgement counts until the slot is handed over. */
+  votersIn(slot: number): number[] {
+    return this.presentIn(slot).filter((number) => this.roleOf(slot, number) !== RowRole.RECEIVER);
+  }
+
+  /** Number of the node the slot is to be handed to, 0 when there is none. */
+  goalOf(slot: number): number {
+    return this.#marked(slot, RowMark.GOAL);
+  }
+
+  /** Number of the node that hands the slot over, 0 when there is none. */
+  formerOf(slot: number): number {
+    return this.#marked(slot, RowMark.FORMER);
+  }
+
+  /** By slot, `goalOf`; undefined when the list of members stays as it is. */
+  get goals(): Uint16Array | undefined {
+    if (this.view.next === undefined) return undefined;
+    this.#goals ??= Uint16Array.from({ length: this.slots }, (_, slot) => this.goalOf(slot));
+    return this.#goals;
+  }
+
+  #marked(slot: number, mark: number): number {
+    const { rows, roles } = this.installation;
+    for (let at = slot * ROW_MAX; at < (slot + 1) * ROW_MAX && rows[at] !== 0; at++) {
+      if (((roles[at] as number) & mark) !== 0) return rows[at] as number;
+    }
+    return 0;
   }
 
   /** Numbers of the base row: who would hold the slot if nobody were away. */

@@ -34,6 +34,8 @@ export interface PullAnswer {
   readonly heldUntilMs: number;
   /** For which the answering node was in sync when the leader before ended. */
   readonly slotsInSync: SlotBits;
+  /** Which the answering node leads itself: they were handed over to it. */
+  readonly slotsLed: SlotBits;
 }
 
 export interface Digest {
@@ -82,6 +84,10 @@ export function syncedFrame(epoch: number, slots: SlotBits): Buffer {
   return requestFrame({ opcode: Opcode.SYNCED, id: ID, extras: u32(epoch), value: Buffer.from(slots) });
 }
 
+export function handOverFrame(epoch: number, slots: SlotBits): Buffer {
+  return requestFrame({ opcode: Opcode.HANDOVER, id: ID, extras: u32(epoch), value: Buffer.from(slots) });
+}
+
 export function pullFrame({ epoch, sinceMs, slots }: PullRequest): Buffer {
   const extras = Buffer.alloc(PULL_BYTES);
   extras.writeUInt32LE(epoch, 0);
@@ -98,15 +104,17 @@ export function readPull({ extras, value }: ControlFrame): PullRequest | undefin
   };
 }
 
-export function pullAnswer(id: number, { heldUntilMs, slotsInSync }: PullAnswer): Buffer {
+export function pullAnswer(id: number, { heldUntilMs, slotsInSync, slotsLed }: PullAnswer): Buffer {
   const extras = Buffer.alloc(PULL_ANSWER_BYTES);
   extras.writeBigUInt64LE(BigInt(Math.floor(heldUntilMs)), 0);
-  return responseFrame({ status: Status.OK, id, extras, value: Buffer.from(slotsInSync) });
+  return responseFrame({ status: Status.OK, id, extras, value: Buffer.concat([slotsInSync, slotsLed]) });
 }
 
 export function readPullAnswer({ status, extras, value }: LinkAnswer): PullAnswer | undefined {
   if (status !== Status.OK || extras.length !== PULL_ANSWER_BYTES) return undefined;
-  return { heldUntilMs: Number(extras.readBigUInt64LE(0)), slotsInSync: value };
+  const half = value.length / 2;
+  const [slotsInSync, slotsLed] = [value.subarray(0, half), value.subarray(half)];
+  return { heldUntilMs: Number(extras.readBigUInt64LE(0)), slotsInSync, slotsLed };
 }
 
 export function itemsFrame(epoch: number, records: Buffer): Buffer {

@@ -12,6 +12,7 @@ import { Status } from '../../protocol/index.js';
 import { type ControlFrame, type SlotBits, SlotFlag, SlotState, VERSION_MS_MAX } from '../../store/index.js';
 import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
+import { claimedSlots } from './hand-over.js';
 import { ItemStream, type StreamEnd } from './item-stream.js';
 import { type PullAnswer, pullAnswer, readPull, refusal, staleAnswer } from './peer-frames.js';
 import type { Peers } from './peers.js';
@@ -52,7 +53,9 @@ export class Pulls {
     }
     const slotsInSync = bothBits(wanted.slots, this.#slotsInSync());
     const { heldUntilMs } = this.#env.native.reigns();
-    const held = { heldUntilMs: lowestOf(slotsInSync, heldUntilMs, VERSION_MS_MAX), slotsInSync };
+    const isFirst = this.#env.self.number > frame.nodeNumber;
+    const slotsLed = claimedSlots(this.#env.native.states(), isFirst, wanted.slots);
+    const held = { heldUntilMs: lowestOf(slotsInSync, heldUntilMs, VERSION_MS_MAX), slotsInSync, slotsLed };
     const stream = new ItemStream(this.#env, this.#calls, {
       connection,
       epoch,

@@ -83,6 +83,11 @@ interface Run {
   readonly inSync: Uint8Array;
   readonly wanted: Uint8Array;
   readonly isEverybody: Uint8Array;
+  /**
+   * Answers to come of those between whom the slot is handed over. They may lead it themselves, so nothing ends without
+   * their word.
+   */
+  readonly partners: Uint8Array;
 }
 
 export class TakeOvers {
@@ -139,6 +144,7 @@ export class TakeOvers {
       inSync: new Uint8Array(count),
       wanted: new Uint8Array(count),
       isEverybody: new Uint8Array(count),
+      partners: new Uint8Array(count),
     };
     const asks: Ask[] = [];
     const here = new Set(layout.view.members.filter(({ state }) => state !== 'away').map(({ number }) => number));
@@ -146,13 +152,14 @@ export class TakeOvers {
       const rowBefore = history.rowBefore(slot);
       const isSelfInSync = ((flags[slot] as number) & SlotFlag.DETACHED) !== 0;
       const present = layout.presentIn(slot);
-      const couldAcknowledge = rowBefore.length || Math.max(layout.view.rf, present.length);
+      const couldAcknowledge = rowBefore.length || Math.max(layout.view.rf, layout.votersIn(slot).length);
       const wanted = Math.max(1, couldAcknowledge - layout.quorum + 1);
-      const isSelfEnough = isSelfInSync && wanted === 1 && rowBefore.length > 0;
+      const isSelfEnough = isSelfInSync && wanted === 1 && rowBefore.length > 0 && layout.goals === undefined;
       const others = this.#whomToAsk(isSelfEnough ? rowBefore : [...present, ...rowBefore], here);
       run.wanted[slot] = wanted;
       run.inSync[slot] = Number(isSelfInSync);
       run.waiting[slot] = others.length;
+      run.partners[slot] = others.filter((number) => isPartner(layout, slot, number)).length;
       const isAsked = (number: number): boolean => number === this.#env.self.number || others.includes(number);
       run.isEverybody[slot] = Number(rowBefore.every(isAsked) && layout.baseRow(slot).every(isAsked));
       const sinceMs = isSelfInSync ? (reigns.heldUntilMs[slot] as number) : 0;
@@ -199,12 +206,22 @@ export class TakeOvers {
     ask.isAnswered = true;
     for (const slot of slotsOf(ask.slots)) {
       run.waiting[slot] = (run.waiting[slot] as number) - 1;
+      if (isPartner(run.layout, slot, ask.number)) run.partners[slot] = (run.partners[slot] as number) - 1;
       if (hasSlot(answer.slotsInSync, slot)) run.inSync[slot] = (run.inSync[slot] as number) + 1;
     }
+    this.#yield(run, ask.number, bothBits(bothBits(run.slots, ask.slots), answer.slotsLed));
     this.#news.onPulled(ask.number, ask.slots, ask.sinceMs);
     const sinceMs = Math.min(ask.sinceMs, answer.heldUntilMs);
     if (sinceMs > 0) this.#news.onHolding(ask.number, { slots: bothBits(ask.slots, answer.slotsInSync), sinceMs });
     this.tick();
+  }
+
+  /** Another node was given these before this one was asked to take them over. */
+  #yield(run: Run, number: number, slots: SlotBits): void {
+    if (isNoSlot(slots)) return;
+    this.#env.native.yield(number, run.layout.epoch, slots);
+    run.slots = withoutBits(run.slots, slots);
+    this.#env.log('yielded', { epoch: run.layout.epoch, to: number, slots: countSlots(slots) });
   }
 
   #finish(run: Run): boolean {
@@ -213,6 +230,7 @@ export class TakeOvers {
     const whole = noSlots(this.#env.slots);
     const doubtful = noSlots(this.#env.slots);
     for (const slot of slotsOf(run.slots)) {
+      if (run.partners[slot] !== 0) continue;
       const isAllAnswered = run.waiting[slot] === 0;
       const isEnough = (run.inSync[slot] as number) >= (run.wanted[slot] as number);
       if (isEnough && (isAllAnswered || isLate)) addSlot(whole, slot);
@@ -234,4 +252,8 @@ export class TakeOvers {
       tookMs: Math.round(this.#env.monoMs() - run.startedAtMs),
     });
   }
+}
+
+function isPartner(layout: Layout, slot: number, number: number): boolean {
+  return layout.goals !== undefined && (layout.goalOf(slot) === number || layout.formerOf(slot) === number);
 }

@@ -19,6 +19,8 @@ const TopologyViewRecord = z.object({
   epoch: z.int().min(1),
   rf: z.int().min(1),
   isFilling: z.boolean().default(false),
+  next: z.array(z.object({ name: z.string(), zone: z.string(), weight: z.number().positive() })).exactOptional(),
+  isCancelled: z.boolean().exactOptional(),
   members: z
     .array(
       z.object({
@@ -30,6 +32,7 @@ const TopologyViewRecord = z.object({
         zone: z.string(),
         weight: z.number().positive(),
         state: z.enum(['in', 'away', 'returning', 'drain', 'gone']),
+        isJoining: z.boolean().exactOptional(),
       }),
     )
     .min(1),

@@ -7,6 +7,8 @@ export interface NodeState {
   readonly client: Henge | undefined;
   readonly topology: TopologyView;
   readonly valueBytesMax: number;
+  /** Asks a member to leave, or to stay after all. @throws Error when that cannot be */
+  wantMember(name: string, wanted: 'in' | 'drain'): Promise<void>;
   /** What keeps the node from serving; empty when it is ready. */
   reasonsNotReady(): readonly string[];
 }

@@ -12,6 +12,7 @@ import type { Metrics } from '../metrics.js';
 import type { HostPort } from '../units.js';
 import { serveCache } from './cache.js';
 import { ClusterFigures } from './figures.js';
+import { changeMembers, MEMBERS_PATH } from './members.js';
 import type { NodeState } from './node-state.js';
 import { HttpError, respond, respondJson } from './respond.js';
 
@@ -89,6 +90,9 @@ export class HttpServer {
     if (path.startsWith(CACHE_PATH)) {
       const query = new URLSearchParams(target.slice(path.length));
       return serveCache({ request, response, rawKey: path.slice(CACHE_PATH.length), query, node: this.#node });
+    }
+    if (path.startsWith(MEMBERS_PATH)) {
+      return changeMembers({ request, response, words: path.slice(MEMBERS_PATH.length).split('/'), node: this.#node });
     }
     const answer = this.#pages[path];
     if (answer === undefined) throw new HttpError(404, `there is nothing at ${path}`);

@@ -309,7 +309,7 @@ class Attempt {
       case Status.MOVED:
         this.#mayHaveRun = false;
         this.client.refresh(from);
-        this.#mishap('moved', slot);
+        this.#mishap(this.#isHanded(answer, slot, from) ? 'handed' : 'moved', slot);
         break;
       case Status.BUSY:
         this.#mayHaveRun = false;
@@ -330,6 +330,12 @@ class Attempt {
         this.#end(replyOf(answer));
         break;
     }
+  }
+
+  #isHanded({ extras }: ResponseFrame, slot: number, from: number): boolean {
+    const { routes } = this.client;
+    const isOfThisEpoch = extras.length >= 4 && extras.readUInt32LE(0) === routes.topology.epoch;
+    return isOfThisEpoch && routes.turn(slot, from);
   }
 
   #lost(): void {

@@ -1,6 +1,7 @@
 /** The primary process of a simulated node: the real control plane, on the model of a registry. */
 import { type ControlEnv, type ControlLease, ControlPlane } from '../../../src/cluster/control/index.js';
 import {
+  type ClusterReport,
   installationOf,
   MemberRecord,
   memberKey,
@@ -62,7 +63,7 @@ export class ControlProcess {
     this.#isPaused = false;
   }
 
-  reported(report: { epoch: number; syncedEpoch: number; possibleLossSlots: number }): void {
+  reported(report: ClusterReport): void {
     this.#later(0.1, () => this.#plane?.onReport(report));
   }
 

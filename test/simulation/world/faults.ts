@@ -12,6 +12,8 @@ import type { World } from './world.js';
 export interface FaultPlan {
   readonly name: string;
   readonly meanPauseMs: number;
+  /** Not drawn: on only in runs that name it. */
+  readonly isAsked?: boolean;
   run(): void;
 }
 
@@ -25,7 +27,10 @@ export class Faults {
     private readonly random: Random,
     allowed: ReadonlySet<string> | undefined,
   ) {
-    this.#plans = this.#all().filter(({ name }) => (allowed === undefined ? random.chance(0.5) : allowed.has(name)));
+    this.#plans = this.#all().filter(({ name, isAsked }) => {
+      if (allowed !== undefined) return allowed.has(name);
+      return isAsked !== true && random.chance(0.5);
+    });
   }
 
   get names(): string[] {
@@ -98,6 +103,17 @@ export class Faults {
   #all(): FaultPlan[] {
     const { world, random } = this;
     return [
+      {
+        // Its slots begin to go to others; then it is to stay after all, or to come back.
+        name: 'member drained',
+        meanPauseMs: 600,
+        isAsked: true,
+        run: () => {
+          const { name } = this.#node();
+          this.world.want(name, 'drain');
+          this.#for(700, () => this.world.want(name, 'in'));
+        },
+      },
       { name: 'worker killed', meanPauseMs: 300, run: () => this.#node().killWorker() },
       {
         name: 'worker paused',

@@ -3,7 +3,7 @@
  * stop by itself. The memory outlives its processes, unless the machine goes with it.
  */
 
-import type { BaseMember, TopologyView } from '../../../src/cluster/index.js';
+import type { BaseMember, ClusterReport, TopologyView } from '../../../src/cluster/index.js';
 import { loadAddon, type NativeArena, SlotState } from '../../../src/store/index.js';
 import { ControlProcess } from './control-process.js';
 import { forgetMissed, type InstallOptions } from './mutations.js';
@@ -204,7 +204,7 @@ export class SimNode implements Machine {
   // ---- between the processes
   // -----------------------------------------------------------------------------------------
 
-  reported(report: { epoch: number; syncedEpoch: number; possibleLossSlots: number }): void {
+  reported(report: ClusterReport): void {
     this.#control?.reported(report);
   }
 

@@ -86,6 +86,11 @@ export class SimWorker {
       monoMs: () => node.monoMs,
       wallMs: () => node.wallMs,
       random: () => node.random.next(),
+      later: (delayMs, run) =>
+        this.#later(delayMs, () => {
+          run();
+          this.#afterCore();
+        }),
       dial: (member) => this.#dial(member),
       hangUp: (connection) => this.#close(connection),
       answer: (connection, frame) => this.#write(connection, frame),

@@ -8,6 +8,7 @@ import {
   type BaseMember,
   type MemberRecord,
   memberKey,
+  participantsOf,
   TopologyRecord,
   type TopologyView,
   topologyView,
@@ -41,8 +42,11 @@ export class World implements SimWorld {
   /** Named states that this run reached. */
   readonly reached = new Set<string>();
   readonly mutations: Mutations;
+  /** Epochs in which the list of members changed. */
+  readonly changes = new Set<number>();
   /** What must never happen, and did. */
   readonly violations: string[] = [];
+  readonly #wanted = new Map<string, 'in' | 'drain'>();
   readonly #trace: Hash = createHash('sha256');
   readonly #notes: string[] = [];
   #current: TopologyRecord['current'];
@@ -62,7 +66,12 @@ export class World implements SimWorld {
     });
     this.#current = this.#found(base);
     this.registry.watchAll((key, value) => {
-      if (key === 'topology') this.#topologyChanged(TopologyRecord.parse(value));
+      if (key !== 'topology') return;
+      const topology = TopologyRecord.parse(value);
+      if (topology.current.next !== undefined) this.changes.add(topology.current.epoch);
+      this.sometimes(topology.current.isCancelled, 'a change was called off');
+      this.sometimes(topology.current.base.length < this.#current.base.length, 'a member has left');
+      this.#topologyChanged(topology);
     });
     this.nodes = base.map((member) => new SimNode(this, member, this.random.fork()));
   }
@@ -98,10 +107,22 @@ export class World implements SimWorld {
   /** What the registry holds, as clients would be told. */
   get view(): TopologyView {
     const topology = TopologyRecord.parse(this.registry.peek('topology')?.value);
-    const members = topology.current.base.map(({ name }): [string, MemberRecord] => {
+    const members = participantsOf(topology.current).map(({ name }): [string, MemberRecord] => {
       return [name, this.registry.peek(memberKey(name))?.value as MemberRecord];
     });
     return topologyView(topology, this.options.rf, new Map(members));
+  }
+
+  /** What an operator does: asks a member to leave, or to stay. */
+  want(name: string, wanted: 'in' | 'drain'): void {
+    this.#wanted.set(name, wanted);
+    const record = this.registry.peek(memberKey(name));
+    if (record === undefined) return;
+    const value = { ...(record.value as MemberRecord), wanted };
+    this.registry.put('operator', { key: memberKey(name), value, revision: record.revision }, (outcome) => {
+      const newest = this.#wanted.get(name) as 'in' | 'drain';
+      if (outcome.kind !== 'put' && newest === wanted) this.want(name, newest);
+    });
   }
 
   close(): void {

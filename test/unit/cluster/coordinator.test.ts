@@ -36,7 +36,7 @@ function known(situation: Situation): Known {
     .filter((name) => !unlisted.includes(name))
     .map((name): AliveRecord => {
       const incarnation = restarted.includes(name) ? `new-${name}` : `old-${name}`;
-      return { name, incarnation, epoch: 7, syncedEpoch: syncedIn[name] ?? 0, possibleLossSlots: 0 };
+      return { name, incarnation, epoch: 7, syncedEpoch: syncedIn[name] ?? 0, possibleLossSlots: 0, handOvers: 0 };
     });
   const members = base.map(
     (member): MemberRecord => ({ ...member, address: 'x:1', wanted: 'in', incarnation: `old-${member.name}` }),

@@ -1,0 +1,223 @@
+/**
+ * Hands slots over to those who are to lead them, while the list of members changes (REPLICATION rules 28 to 34).
+ *
+ * A slot goes when everybody who has a copy by either list is in sync: then the new leader lacks nothing, and neither
+ * do those who go, should the change be called off. Slots go in batches, one for each receiving node at a time: they
+ * are sealed, which has writes wait; what is in flight is acknowledged; they are given, which is a promise; and the
+ * node that takes them says so. That is a round trip and a half, some milliseconds. A seal that does not drain in time
+ * is opened, and tried again.
+ *
+ *   seal ─▶ give, as soon as nothing is in flight ─▶ HANDOVER ─▶ those it took: yield; the others: unseal
+ *
+ * What was given and not answered for is offered again until somebody answers, or an epoch says whose it is. All that
+ * must be known of it stands in the slots' flags, so another steward goes on from there.
+ */
+import { Status } from '../../protocol/index.js';
+import { type LinkAnswer, type SlotBits, SlotFlag, SlotState } from '../../store/index.js';
+import type { Calls } from './calls.js';
+import type { WorkerEnv } from './env.js';
+import type { Layout } from './layout.js';
+import { epochOf, handOverFrame } from './peer-frames.js';
+import type { Peers } from './peers.js';
+import { addSlot, bothBits, countSlots, isNoSlot, noSlots, slotsOf, withoutBits } from './slot-bits.js';
+import type { Survey } from './survey.js';
+
+/** Slots of a batch: few enough that what is in flight of them drains at once. */
+const BATCH_SLOTS_MAX = 64;
+/** How long a seal stands that does not drain. */
+const SEAL_MS_MAX = 40;
+const POLL_MS = 1;
+
+export interface HandOverNews {
+  readonly onEpoch: (number: number, epoch: number) => void;
+}
+
+interface Batch {
+  readonly goal: number;
+  readonly layout: Layout;
+  readonly sealedAtMs: number;
+  /** Sealed, and not given yet. */
+  sealed: SlotBits;
+  /** Given, and the answer is under way. */
+  given: SlotBits;
+}
+
+export class HandOvers {
+  readonly #env: WorkerEnv;
+  readonly #calls: Calls;
+  readonly #peers: Peers;
+  readonly #news: HandOverNews;
+  /** By receiving node. */
+  readonly #batches = new Map<number, Batch>();
+  /** By receiving node: slots that are to go to it and were not tried since the last tick. */
+  #queues = new Map<number, number[]>();
+  #isPolling = false;
+  #handed = 0;
+
+  constructor(env: WorkerEnv, calls: Calls, peers: Peers, news: HandOverNews) {
+    this.#env = env;
+    this.#calls = calls;
+    this.#peers = peers;
+    this.#news = news;
+  }
+
+  /** Another epoch, or not this worker's task any more. */
+  reset(): void {
+    for (const { sealed } of this.#batches.values()) this.#env.native.unseal(sealed, 0);
+    this.#batches.clear();
+    this.#queues.clear();
+  }
+
+  tick(survey: Survey): void {
+    const { layout, states, flags } = survey;
+    const { goals } = layout;
+    if (goals === undefined) return;
+    const left = noSlots(this.#env.slots);
+    const offered = new Map<number, SlotBits>();
+    const queues = new Map<number, number[]>();
+    for (let slot = 0; slot < goals.length; slot++) {
+      const goal = goals[slot] as number;
+      if (goal === 0 || goal === this.#env.self.number || states[slot] !== SlotState.PRIMARY) continue;
+      const flag = flags[slot] as number;
+      if ((flag & SlotFlag.GIVEN) !== 0)
+        addSlot(
+          getOrMake(offered, goal, () => noSlots(this.#env.slots)),
+          slot,
+        );
+      else if ((flag & SlotFlag.SEALED) !== 0) addSlot(left, slot);
+      else getOrMake(queues, goal, () => []).push(slot);
+    }
+    this.#queues = queues;
+    this.#takeUp(layout, left, offered);
+    for (const goal of queues.keys()) this.#begin(layout, goal);
+    this.#poll();
+  }
+
+  /** What a steward before this one, or a lost link, left half done. */
+  #takeUp(layout: Layout, sealed: SlotBits, offered: ReadonlyMap<number, SlotBits>): void {
+    let orphans = sealed;
+    for (const batch of this.#batches.values()) orphans = withoutBits(orphans, batch.sealed);
+    if (!isNoSlot(orphans)) this.#env.native.unseal(orphans, 0);
+    for (const [goal, given] of offered) {
+      if (this.#batches.has(goal) || this.#peers.linkTo(goal) === undefined) continue;
+      const batch = { goal, layout, sealedAtMs: this.#env.monoMs(), sealed: noSlots(this.#env.slots), given };
+      this.#batches.set(goal, batch);
+      this.#offer(batch, given);
+    }
+  }
+
+  #begin(layout: Layout, goal: number): void {
+    const queue = this.#queues.get(goal);
+    if (queue === undefined || this.#batches.has(goal) || this.#peers.linkTo(goal) === undefined) return;
+    while (queue.length > 0) {
+      const slots = noSlots(this.#env.slots);
+      for (const slot of queue.splice(0, BATCH_SLOTS_MAX)) addSlot(slots, slot);
+      const sealed = this.#env.native.seal(goal, slots);
+      if (isNoSlot(sealed)) continue;
+      const given = noSlots(this.#env.slots);
+      this.#batches.set(goal, { goal, layout, sealedAtMs: this.#env.monoMs(), sealed, given });
+      return;
+    }
+  }
+
+  #poll(): void {
+    const nowMs = this.#env.monoMs();
+    for (const batch of [...this.#batches.values()]) {
+      if (isNoSlot(batch.sealed)) continue;
+      const given = this.#env.native.give(batch.sealed);
+      batch.sealed = withoutBits(batch.sealed, given);
+      if (!isNoSlot(given)) this.#offer(batch, given);
+      if (nowMs - batch.sealedAtMs >= SEAL_MS_MAX && !isNoSlot(batch.sealed)) {
+        this.#env.native.unseal(batch.sealed, 0);
+        batch.sealed = noSlots(this.#env.slots);
+      }
+      this.#endIfDone(batch);
+    }
+    const isWaiting = [...this.#batches.values()].some(({ sealed }) => !isNoSlot(sealed));
+    if (!isWaiting || this.#isPolling) return;
+    this.#isPolling = true;
+    this.#env.later(POLL_MS, () => {
+      this.#isPolling = false;
+      this.#poll();
+    });
+  }
+
+  #offer(batch: Batch, slots: SlotBits): void {
+    batch.given = slots.map((byte, at) => byte | (batch.given[at] ?? 0));
+    const connection = this.#peers.linkTo(batch.goal);
+    if (connection === undefined) {
+      this.#drop(batch);
+      return;
+    }
+    this.#calls.send(connection, handOverFrame(batch.layout.epoch, slots), (answer) =>
+      this.#onAnswer(batch, slots, answer),
+    );
+    this.#calls.flush();
+  }
+
+  #onAnswer(batch: Batch, slots: SlotBits, { status, extras, value }: LinkAnswer): void {
+    const { native } = this.#env;
+    const { epoch } = batch.layout;
+    // Whoever refuses in another epoch has not taken them in this one.
+    const isRefused = status === Status.STALE;
+    if (status !== Status.OK && !isRefused) {
+      this.#drop(batch);
+      return;
+    }
+    const taken = isRefused ? noSlots(this.#env.slots) : bothBits(slots, value);
+    native.yield(batch.goal, epoch, taken);
+    if (this.#env.installedEpoch() === epoch) native.unseal(withoutBits(slots, taken), 1);
+    if (isRefused) this.#news.onEpoch(batch.goal, epochOf(extras));
+    this.#handed += countSlots(taken);
+    batch.given = withoutBits(batch.given, slots);
+    this.#endIfDone(batch);
+    this.#poll();
+  }
+
+  #endIfDone(batch: Batch): void {
+    if (!isNoSlot(batch.sealed) || !isNoSlot(batch.given) || this.#batches.get(batch.goal) !== batch) return;
+    this.#batches.delete(batch.goal);
+    this.#begin(batch.layout, batch.goal);
+    if (!this.#batches.has(batch.goal) && this.#handed > 0) {
+      this.#env.log('handed-over', { epoch: batch.layout.epoch, slots: this.#handed });
+      this.#handed = 0;
+    }
+  }
+
+  /** Nobody knows what became of what was given: it is offered again with a later tick. */
+  #drop(batch: Batch): void {
+    if (this.#batches.get(batch.goal) !== batch) return;
+    this.#env.native.unseal(batch.sealed, 0);
+    this.#batches.delete(batch.goal);
+  }
+}
+
+/** Slots that this node leads and is not to lead when the change is done. */
+export function countHandOvers({ goals }: Layout, states: Uint8Array, self: number): number {
+  if (goals === undefined) return 0;
+  let count = 0;
+  for (let slot = 0; slot < goals.length; slot++) {
+    const isLed = states[slot] === SlotState.PRIMARY || states[slot] === SlotState.TAKING_OVER;
+    if (isLed && goals[slot] !== 0 && goals[slot] !== self) count++;
+  }
+  return count;
+}
+
+/** The claims of a node that is asked what it has: it leads these itself, or is the one of two that goes first. */
+export function claimedSlots(states: Uint8Array, isFirst: boolean, slots: SlotBits): SlotBits {
+  const claimed = noSlots(states.length);
+  for (const slot of slotsOf(slots)) {
+    const state = states[slot];
+    if (state === SlotState.PRIMARY || (isFirst && state === SlotState.TAKING_OVER)) addSlot(claimed, slot);
+  }
+  return claimed;
+}
+
+function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+  }
+  return value;
+}

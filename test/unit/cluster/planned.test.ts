@@ -1,0 +1,86 @@
+/** Who is to be in the list of members next, and where a change that was begun stands. */
+import { describe, expect, test } from 'vitest';
+import { planned } from '../../../src/cluster/control/planned.js';
+import {
+  AliveRecord,
+  type BaseMember,
+  type EpochRecord,
+  MemberRecord,
+  TopologyRecord,
+} from '../../../src/cluster/index.js';
+
+const memberOf = (name: string, weight = 1): BaseMember => ({ name, number: name.charCodeAt(0), zone: 'z', weight });
+const listOf = (names: string): BaseMember[] => [...names].map((name) => memberOf(name));
+const namesOf = (list: readonly BaseMember[] | undefined): string | undefined => list?.map(({ name }) => name).join('');
+
+interface Situation {
+  readonly base: string;
+  readonly epoch?: Partial<EpochRecord>;
+  /** Whoever has a record and lives. */
+  readonly alive: string;
+  readonly wanted?: Readonly<Record<string, 'drain' | 'gone'>>;
+  readonly weights?: Readonly<Record<string, number>>;
+  readonly isDone?: boolean;
+  readonly away?: readonly string[];
+}
+
+function plan({ base, epoch = {}, alive, wanted = {}, weights = {}, isDone = false, away = [] }: Situation) {
+  const { current } = TopologyRecord.parse({ counter: 1, current: { epoch: 5, base: listOf(base), ...epoch } });
+  const next = (epoch.next ?? []).map(({ name }) => name);
+  const members = [...new Set([...base, ...alive, ...next])].map((name) =>
+    MemberRecord.parse({
+      ...memberOf(name, weights[name] ?? 1),
+      address: 'x:1',
+      wanted: wanted[name] ?? 'in',
+      incarnation: name,
+    }),
+  );
+  const lives = [...alive].map((name) =>
+    AliveRecord.parse({ name, incarnation: name, epoch: 5, syncedEpoch: isDone ? 5 : 0, handOvers: isDone ? 0 : 3 }),
+  );
+  const change = planned(
+    {
+      topology: { current },
+      members: new Map(members.map((member) => [member.name, member])),
+      alive: new Map(lives.map((record) => [record.name, record])),
+    },
+    { away, isSettled: away.length === 0 },
+  );
+  return `${namesOf(change.base)}${change.next ? ` > ${namesOf(change.next)}` : ''}${change.isCancelled ? ' x' : ''}`;
+}
+
+describe('a planned change', () => {
+  test('begins for all who live and want to be members, at once', () => {
+    expect(plan({ base: 'ab', alive: 'abcd' })).toBe('ab > abcd');
+  });
+  test('begins for who is to leave, but not for the last', () => {
+    expect(plan({ base: 'ab', alive: 'ab', wanted: { b: 'drain' } })).toBe('ab > a');
+    expect(plan({ base: 'a', alive: 'a', wanted: { a: 'drain' } })).toBe('a');
+  });
+  test('begins for another weight', () => {
+    expect(plan({ base: 'ab', alive: 'ab', weights: { b: 2 } })).toBe('ab > ab');
+    expect(plan({ base: 'ab', alive: 'ab' })).toBe('ab');
+  });
+  test('does not begin while somebody is away, and takes in nobody who left', () => {
+    expect(plan({ base: 'ab', alive: 'ac', away: ['b'], epoch: { away: ['b'] } })).toBe('ab');
+    expect(plan({ base: 'ab', alive: 'abc', wanted: { c: 'gone' } })).toBe('ab');
+  });
+  test('ends when all are in sync and everything was handed over, and leaves late comers to the next', () => {
+    const epoch = { next: listOf('abc') };
+    expect(plan({ base: 'ab', alive: 'abcd', epoch })).toBe('ab > abc');
+    expect(plan({ base: 'ab', alive: 'abcd', epoch, isDone: true })).toBe('abc');
+  });
+  test('does not end without the word of everybody', () => {
+    expect(plan({ base: 'ab', alive: 'ab', epoch: { next: listOf('abc') }, isDone: true })).toBe('ab > abc');
+  });
+  test('shrinks when one of several who were to come is gone, and is over when all are', () => {
+    expect(plan({ base: 'ab', alive: 'abc', epoch: { next: listOf('abcd') }, away: ['d'] })).toBe('ab > abc');
+    expect(plan({ base: 'ab', alive: 'ab', epoch: { next: listOf('abc') }, away: ['c'] })).toBe('ab');
+  });
+  test('is called off when nobody wants it any more, hands back, and then is over', () => {
+    const epoch = { next: listOf('a') };
+    expect(plan({ base: 'ab', alive: 'ab', epoch })).toBe('ab > a x');
+    expect(plan({ base: 'ab', alive: 'ab', epoch: { ...epoch, isCancelled: true } })).toBe('ab > a x');
+    expect(plan({ base: 'ab', alive: 'ab', epoch: { ...epoch, isCancelled: true }, isDone: true })).toBe('ab');
+  });
+});
