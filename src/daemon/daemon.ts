@@ -43,6 +43,8 @@ import { formatHostPort } from './units.js';
 
 /** How often it is looked whether the lease of an earlier process of this name has ended. */
 const NAME_POLL_MS = 100;
+/** How long a node that has left tells clients so. */
+const FAREWELL_MS = 2_000;
 /** What the registry needs, at most, to notice a lapse. */
 const LAPSE_SLACK_MS = 1_000;
 const NO_REPORT: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0, handOvers: 0 };
@@ -282,6 +284,8 @@ export class Daemon implements NodeState {
     });
     if (!hasLeft) return;
     this.#log.info({ event: 'left' }, `${place.self.name} has left the cluster`);
+    // Who has not heard yet is still sent on; a connection that closed would fail what is on it.
+    await sleep(FAREWELL_MS);
     this.#onLeft();
   }
 
