@@ -205,26 +205,37 @@ napi_value failCatchUp(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-napi_value declareSynced(napi_env env, napi_callback_info info) {
+using Towards = std::string (Worker::*)(uint16_t node, std::string_view slots);
+using From = std::string (Worker::*)(uint16_t node, uint32_t epoch, std::string_view slots);
+
+// (node, slots) and (node, epoch, slots) to the slots of which it was so.
+napi_value callTowards(napi_env env, napi_callback_info info, Towards method) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
   uint16_t node = 0;
   std::string_view slots;
   if (!box.isOpen() || !readNode(call, 0, &node) || !readSlots(call, box, 1, &slots)) return nullptr;
-  return makeBuffer(env, box.worker().declareSynced(node, slots));
+  return makeBuffer(env, (box.worker().*method)(node, slots));
 }
 
-napi_value acceptSynced(napi_env env, napi_callback_info info) {
+napi_value callFrom(napi_env env, napi_callback_info info, From method) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
-  uint16_t leader = 0;
+  uint16_t node = 0;
   uint32_t epoch = 0;
   std::string_view slots;
-  if (!box.isOpen() || !readNode(call, 0, &leader) || !readEpoch(call, 1, &epoch) || !readSlots(call, box, 2, &slots)) {
+  if (!box.isOpen() || !readNode(call, 0, &node) || !readEpoch(call, 1, &epoch) || !readSlots(call, box, 2, &slots)) {
     return nullptr;
   }
-  return makeBuffer(env, box.worker().acceptSynced(leader, epoch, slots));
+  return makeBuffer(env, (box.worker().*method)(node, epoch, slots));
 }
+
+napi_value declareSynced(napi_env env, napi_callback_info info) {
+  return callTowards(env, info, &Worker::declareSynced);
+}
+napi_value acceptSynced(napi_env env, napi_callback_info info) { return callFrom(env, info, &Worker::acceptSynced); }
+napi_value seal(napi_env env, napi_callback_info info) { return callTowards(env, info, &Worker::seal); }
+napi_value acceptLead(napi_env env, napi_callback_info info) { return callFrom(env, info, &Worker::acceptLead); }
 
 napi_value finishTakeOver(napi_env env, napi_callback_info info) {
   const Call call(env, info);
@@ -239,15 +250,6 @@ napi_value finishTakeOver(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-napi_value seal(napi_env env, napi_callback_info info) {
-  const Call call(env, info);
-  WorkerBox& box = call.box<WorkerBox>();
-  uint16_t goal = 0;
-  std::string_view slots;
-  if (!box.isOpen() || !readNode(call, 0, &goal) || !readSlots(call, box, 1, &slots)) return nullptr;
-  return makeBuffer(env, box.worker().seal(goal, slots));
-}
-
 napi_value unseal(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
@@ -259,25 +261,18 @@ napi_value unseal(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-napi_value give(napi_env env, napi_callback_info info) {
+using Ending = std::string (Worker::*)(std::string_view slots);
+
+napi_value endSeal(napi_env env, napi_callback_info info, Ending ending) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
   std::string_view slots;
   if (!box.isOpen() || !readSlots(call, box, 0, &slots)) return nullptr;
-  return makeBuffer(env, box.worker().give(slots));
+  return makeBuffer(env, (box.worker().*ending)(slots));
 }
 
-napi_value acceptLead(napi_env env, napi_callback_info info) {
-  const Call call(env, info);
-  WorkerBox& box = call.box<WorkerBox>();
-  uint16_t former = 0;
-  uint32_t epoch = 0;
-  std::string_view slots;
-  if (!box.isOpen() || !readNode(call, 0, &former) || !readEpoch(call, 1, &epoch) || !readSlots(call, box, 2, &slots)) {
-    return nullptr;
-  }
-  return makeBuffer(env, box.worker().acceptLead(former, epoch, slots));
-}
+napi_value give(napi_env env, napi_callback_info info) { return endSeal(env, info, &Worker::give); }
+napi_value settle(napi_env env, napi_callback_info info) { return endSeal(env, info, &Worker::settle); }
 
 napi_value yield(napi_env env, napi_callback_info info) {
   const Call call(env, info);
@@ -352,6 +347,7 @@ void defineSlots(napi_env env, napi_value object, WorkerBox& box) {
   box.define(env, object, "seal", seal);
   box.define(env, object, "unseal", unseal);
   box.define(env, object, "give", give);
+  box.define(env, object, "settle", settle);
   box.define(env, object, "acceptLead", acceptLead);
   box.define(env, object, "yield", yield);
   box.define(env, object, "clearFlags", clearFlags);

@@ -37,6 +37,8 @@ constexpr uint8_t SEALED = 16;
 constexpr uint8_t GIVEN = 32;
 // Of a copy: the slot's goal was heard in this epoch, so its former leader has nothing to say any more.
 constexpr uint8_t GOAL_HEARD = 64;
+// Of a slot that is led here, by both lists of members: acknowledgements count by the list that comes.
+constexpr uint8_t SETTLED = 128;
 }  // namespace SlotFlag
 
 enum class RowRole : uint8_t { MEMBER = 0, STAND_IN = 1, RETURNING = 2, AWAY = 3, RECEIVER = 4 };

@@ -22,7 +22,8 @@ SlotState whenCopy(const SlotMoment& before, const SlotArrival& arrival) {
 // What goes along with a state that stays; and what whoever was in sync brings into the reign of the next leader: it
 // counts when that one takes over, until yet another one leads.
 uint8_t flagsAfter(const SlotMoment& before, SlotState state, bool isGapless, bool isSameLeader) {
-  constexpr uint8_t PASSING = SlotFlag::DEPOSED | SlotFlag::SEALED | SlotFlag::GIVEN | SlotFlag::GOAL_HEARD;
+  constexpr uint8_t PASSING =
+      SlotFlag::DEPOSED | SlotFlag::SEALED | SlotFlag::GIVEN | SlotFlag::GOAL_HEARD | SlotFlag::SETTLED;
   if (before.state == state && isSameLeader) return static_cast<uint8_t>(before.flags & ~PASSING);
   if (state == SlotState::PRIMARY || state == SlotState::REPLICA) return 0;
   const bool wasInSync = before.state == SlotState::REPLICA || before.state == SlotState::PRIMARY;

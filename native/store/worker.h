@@ -124,6 +124,7 @@ class Worker {
   std::string seal(uint16_t goal, std::string_view slots);
   void unseal(std::string_view slots, bool isGivenToo);
   std::string give(std::string_view slots);
+  std::string settle(std::string_view slots);
   std::string acceptLead(uint16_t former, uint32_t epoch, std::string_view slots);
   // Another node leads these.
   void yield(uint16_t leader, uint32_t epoch, std::string_view slots);
@@ -236,8 +237,9 @@ class Worker {
     }
   }
   int addPeer(uint16_t node);
-  static bool isVoter(const Row& row, uint32_t rank);
+  bool isVoter(uint16_t slot, uint32_t rank) const;
   bool isEverybodySynced(uint16_t slot) const;
+  std::string endSeal(std::string_view slots, uint8_t cleared, uint8_t set);
   void lead(uint16_t slot, const SlotMoment& before, uint32_t rank);
   void yieldTo(uint16_t slot, const SlotMoment& before, uint32_t rank);
   void follow(uint16_t slot, uint16_t sender, uint32_t epoch, bool isMerge);

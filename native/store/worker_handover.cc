@@ -4,6 +4,10 @@
 //   goal     REPLICA ─────────────────────────────────────────────────── accept▶ PRIMARY
 //   others   REPLICA, and the goal's first frame tells them
 //
+// A slot that stays with its leader and changes other copies is settled in the same way: sealed, drained, and from then
+// on its writes are acknowledged by those who will have it (rule 30). Else a write that only a copy which goes could
+// acknowledge would be refused by it when the change ends.
+//
 // A seal can be opened again at any time. A slot that was given is its goal's to take: only that node's word or another
 // epoch says whose it is. Within an epoch a slot goes one way only, so once the goal was heard a frame of the former
 // leader that was on its way for long is refused and changes nothing back.
@@ -44,7 +48,8 @@ std::string Worker::seal(uint16_t goal, std::string_view slots) {
     SlotMoment moment = momentOf(view_, slot);
     const bool isOpen = moment.state == SlotState::PRIMARY && (moment.flags & BUSY_FLAGS) == 0;
     const Row& row = view_.rows[slot];
-    if (!isOpen || !isGoal(row, rankOfNode(row, goal)) || !isEverybodySynced(slot)) return;
+    const bool isStaying = goal == view_.nodeNumber && (row.roles[0] & RowMark::HOME) != 0;
+    if (!isOpen || !(isStaying || isGoal(row, rankOfNode(row, goal))) || !isEverybodySynced(slot)) return;
     moment.flags |= SlotFlag::SEALED;
     setMoment(view_, slot, moment);
     addSlot(&sealed, slot);
@@ -62,20 +67,24 @@ void Worker::unseal(std::string_view slots, bool isGivenToo) {
   });
 }
 
+std::string Worker::give(std::string_view slots) { return endSeal(slots, 0, SlotFlag::GIVEN); }
+
+std::string Worker::settle(std::string_view slots) { return endSeal(slots, SlotFlag::SEALED, SlotFlag::SETTLED); }
+
 // Of these sealed slots those of which nothing is in flight. The rings first: what was taken out of one because it did
 // not arrive was noted as missed before, and meets the second look.
-std::string Worker::give(std::string_view slots) {
+std::string Worker::endSeal(std::string_view slots, uint8_t cleared, uint8_t set) {
   const std::string inFlight = rings_.slotsInFlight();
-  std::string given = noSlots(view_);
+  std::string ended = noSlots(view_);
   changeSlots(slots, [&](uint16_t slot) {
     SlotMoment moment = momentOf(view_, slot);
     const bool isSealed = moment.state == SlotState::PRIMARY && (moment.flags & BUSY_FLAGS) == SlotFlag::SEALED;
     if (!isSealed || hasSlot(inFlight, slot) || !isEverybodySynced(slot)) return;
-    moment.flags |= SlotFlag::GIVEN;
+    moment.flags = static_cast<uint8_t>((moment.flags & ~cleared) | set);
     setMoment(view_, slot, moment);
-    addSlot(&given, slot);
+    addSlot(&ended, slot);
   });
-  return given;
+  return ended;
 }
 
 // Those that are led here then, also if they were accepted before and the answer was lost.

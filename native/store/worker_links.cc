@@ -58,9 +58,12 @@ bool Worker::canSend(uint32_t peer) const {
 }
 
 // Whether an acknowledgement of this entry counts for a level: while the list of members changes, who is to come does
-// not before the slot was handed over, and who is to go does not afterwards (REPLICATION rule 28).
-bool Worker::isVoter(const Row& row, uint32_t rank) {
+// not before the slot was handed over, or settled, and who is to go does not afterwards (REPLICATION rule 28).
+bool Worker::isVoter(uint16_t slot, uint32_t rank) const {
+  const Row& row = view_.rows[slot];
   const uint8_t first = row.roles[0];
+  const bool isSettled = (view_.slots[slot].flags & SlotFlag::SETTLED) != 0;
+  if ((first & RowMark::HOME) != 0 && isSettled) return (row.roles[rank] & RowMark::NEXT) != 0;
   if ((first & RowMark::HOME) != 0) return roleOf(row.roles[rank]) != RowRole::RECEIVER;
   if ((first & (RowMark::FORMER | RowMark::GOAL)) != 0) return (row.roles[rank] & RowMark::NEXT) != 0;
   return true;
@@ -74,7 +77,7 @@ uint32_t Worker::linksUp(uint16_t slot, uint8_t* links) const {
   uint32_t count = 0;
   for (uint32_t i = 0; i < row.length && i < ROW_MAX && count < ROW_MAX - 1; i++) {
     const uint32_t peer = row.peers[i];
-    if (peer < PEERS_MAX && roleOf(row.roles[i]) != RowRole::AWAY && isVoter(row, i) && canSend(peer))
+    if (peer < PEERS_MAX && roleOf(row.roles[i]) != RowRole::AWAY && isVoter(slot, i) && canSend(peer))
       links[count++] = static_cast<uint8_t>(peer);
   }
   return count;

@@ -60,7 +60,7 @@ void Worker::noteCopies(const Operation& operation, const Draft& draft, const Ve
       continue;
     }
     rings_.push(static_cast<uint32_t>(links_[peer].ring), operation.slot, ms);
-    if (isVoter(row, i)) written_.voters |= 1u << written_.linkCount;
+    if (isVoter(operation.slot, i)) written_.voters |= 1u << written_.linkCount;
     written_.links[written_.linkCount++] = static_cast<uint8_t>(peer);
   }
   written_.slot = operation.slot;

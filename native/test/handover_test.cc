@@ -224,6 +224,35 @@ TEST("who is first in the row does not rely on a leader of whom it only guesses 
   CHECK(nodes.two.state(0) == SlotState::TAKING_OVER);
 }
 
+TEST("a slot that stays is settled once nothing is in flight, and then those count who will have it") {
+  Trio nodes;
+  rows::Epoch staying = changing(2);
+  for (uint32_t slot = 0; slot < SLOTS; slot++) {
+    uint8_t* roles = &staying.roles[slot * ROW_MAX];
+    roles[0] = RowMark::HOME | RowMark::NEXT;  // node 2 goes, node 3 comes
+    roles[1] = static_cast<uint8_t>(RowRole::MEMBER);
+    roles[2] = static_cast<uint8_t>(static_cast<uint8_t>(RowRole::RECEIVER) | RowMark::NEXT);
+  }
+  staying.epoch = 3;
+  for (Node* node : nodes.all()) CHECK(node->memory->install(staying.installation()));
+  nodes.sync();
+  const auto voter = [&] {
+    const Written& written = nodes.one.worker().written();
+    CHECK(__builtin_popcount(written.voters) == 1);
+    return written.links[__builtin_ctz(written.voters)];
+  };
+  CHECK(nodes.wrote(nodes.one.set("old", "x", 1)).status == Status::OK);
+  CHECK(voter() == static_cast<uint8_t>(nodes.toTwo.handle()));
+  const std::string slot = onlySlot(nodes.one.slotOf("old"));
+  CHECK(nodes.one.worker().seal(1, slot) == slot);
+  CHECK(nodes.one.set("old", "y", 1).status == Status::NOT_READY);
+  CHECK(isEmpty(nodes.one.worker().settle(slot)));
+  nodes.deliverAll();
+  CHECK(nodes.one.worker().settle(slot) == slot);
+  CHECK(nodes.wrote(nodes.one.set("old", "y", 1)).status == Status::OK);
+  CHECK(voter() == static_cast<uint8_t>(nodes.toThree.handle()));
+}
+
 TEST("who gave a slot and lost its goal takes over, for that one may have led") {
   Trio nodes;
   nodes.sync();

@@ -84,6 +84,8 @@ export const SlotFlag = {
   GIVEN: 32,
   /** Of a copy: the node that is to lead next was heard in this epoch. */
   GOAL_HEARD: 64,
+  /** Led here, by both lists of members: acknowledgements count by the list that comes. */
+  SETTLED: 128,
 } as const;
 
 /** Entries of a slot's row in shared memory. */
@@ -326,6 +328,11 @@ export interface NativeWorker {
   unseal(slots: SlotBits, isGivenToo: number): void;
   /** Of these sealed slots those of which nothing is in flight any more: from now on they are the goal's to take. */
   give(slots: SlotBits): SlotBits;
+  /**
+   * Of these slots, sealed with this node itself as their goal, those of which nothing is in flight any more: they take
+   * writes again, and acknowledgements count by the list of members that comes.
+   */
+  settle(slots: SlotBits): SlotBits;
   /** The other end: those of these slots that are led here now. */
   acceptLead(former: number, epoch: number, slots: SlotBits): SlotBits;
   /** `leader` leads these, which were given to it or are being taken over here. */

@@ -1,7 +1,4 @@
-/**
- * Nodes join and leave while clients read and write, and nothing is lost. That no request fails either is not tested
- * yet: a few writes in some thousand still do, when a change ends.
- */
+/** Nodes join and leave while clients read and write: nobody notices. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { Henge } from '../../src/client/index.js';
@@ -32,7 +29,7 @@ async function missing(client: Henge): Promise<number> {
   return OLD.filter(([, value], at) => values[at] !== value).length;
 }
 
-test('two nodes join and one leaves under load, and nothing is lost', {
+test('two nodes join and one leaves under load: no request fails, nothing is lost', {
   timeout: TIMEOUT_MS,
 }, async () => {
   await using cluster = await TestCluster.start('ab', '--rf=2', '--workers=1');
@@ -49,7 +46,7 @@ test('two nodes join and one leaves under load, and nothing is lost', {
   await load.goesOn(KEYS.length);
   await load.stop();
 
-  expect(load.failures).toBeLessThan(load.acknowledgements / 50);
+  expect([load.failures, load.lastFailure]).toEqual([0, undefined]);
   expect(await load.lost()).toEqual([]);
   expect(await missing(client)).toBe(0);
   const addresses = [...'bcd'].map((name) => cluster.node(name).address);

@@ -306,8 +306,10 @@ export class WorkerCore {
 
   #report(states: Uint8Array): void {
     const { epoch, rf } = this.#view as TopologyView;
-    const handOvers = this.#layout === undefined ? 0 : countHandOvers(this.#layout, states, this.#env.self.number);
-    const report = { ...reportOf({ epoch, rf, states, flags: this.#env.native.slotFlags() }), handOvers };
+    const flags = this.#env.native.slotFlags();
+    const self = this.#env.self.number;
+    const handOvers = this.#layout === undefined ? 0 : countHandOvers(this.#layout, states, { flags, self });
+    const report = { ...reportOf({ epoch, rf, states, flags }), handOvers };
     const text = JSON.stringify(report);
     const nowMs = this.#env.monoMs();
     if (text === this.#reported && nowMs < this.#reportAtMs) return;

@@ -1,5 +1,6 @@
 /**
- * Hands slots over to those who are to lead them, while the list of members changes (REPLICATION rules 28 to 34).
+ * Hands slots over to those who are to lead them, and settles those that stay and change other copies, while the list of
+ * members changes (REPLICATION rules 28 to 34).
  *
  * A slot goes when everybody who has a copy by either list is in sync: then the new leader lacks nothing, and neither
  * do those who go, should the change be called off. Slots go in batches, one for each receiving node at a time: they
@@ -77,8 +78,8 @@ export class HandOvers {
     const queues = new Map<number, number[]>();
     for (let slot = 0; slot < goals.length; slot++) {
       const goal = goals[slot] as number;
-      if (goal === 0 || goal === this.#env.self.number || states[slot] !== SlotState.PRIMARY) continue;
       const flag = flags[slot] as number;
+      if (states[slot] !== SlotState.PRIMARY || !isToGo(layout, slot, { flag, self: this.#env.self.number })) continue;
       if ((flag & SlotFlag.GIVEN) !== 0)
         addSlot(
           getOrMake(offered, goal, () => noSlots(this.#env.slots)),
@@ -108,7 +109,8 @@ export class HandOvers {
 
   #begin(layout: Layout, goal: number): void {
     const queue = this.#queues.get(goal);
-    if (queue === undefined || this.#batches.has(goal) || this.#peers.linkTo(goal) === undefined) return;
+    const isReachable = goal === this.#env.self.number || this.#peers.linkTo(goal) !== undefined;
+    if (queue === undefined || this.#batches.has(goal) || !isReachable) return;
     while (queue.length > 0) {
       const slots = noSlots(this.#env.slots);
       for (const slot of queue.splice(0, BATCH_SLOTS_MAX)) addSlot(slots, slot);
@@ -124,9 +126,10 @@ export class HandOvers {
     const nowMs = this.#env.monoMs();
     for (const batch of [...this.#batches.values()]) {
       if (isNoSlot(batch.sealed)) continue;
-      const given = this.#env.native.give(batch.sealed);
-      batch.sealed = withoutBits(batch.sealed, given);
-      if (!isNoSlot(given)) this.#offer(batch, given);
+      const stays = batch.goal === this.#env.self.number;
+      const ended = stays ? this.#env.native.settle(batch.sealed) : this.#env.native.give(batch.sealed);
+      batch.sealed = withoutBits(batch.sealed, ended);
+      if (!stays && !isNoSlot(ended)) this.#offer(batch, ended);
       if (nowMs - batch.sealedAtMs >= SEAL_MS_MAX && !isNoSlot(batch.sealed)) {
         this.#env.native.unseal(batch.sealed, 0);
         batch.sealed = noSlots(this.#env.slots);
@@ -192,13 +195,30 @@ export class HandOvers {
   }
 }
 
-/** Slots that this node leads and is not to lead when the change is done. */
-export function countHandOvers({ goals }: Layout, states: Uint8Array, self: number): number {
-  if (goals === undefined) return 0;
+interface Led {
+  /** SlotFlag bits. */
+  readonly flag: number;
+  readonly self: number;
+}
+
+/** Whether a slot that is led here is to be handed over, or settled. */
+function isToGo(layout: Layout, slot: number, { flag, self }: Led): boolean {
+  const goal = layout.goals?.[slot] ?? 0;
+  if (goal !== self) return goal !== 0;
+  return (flag & SlotFlag.SETTLED) === 0 && layout.settles(slot);
+}
+
+/** Slots that this node leads and that are not yet as they are to be when the change is done. */
+export function countHandOvers(
+  layout: Layout,
+  states: Uint8Array,
+  { flags, self }: { flags: Uint8Array; self: number },
+) {
+  if (layout.goals === undefined) return 0;
   let count = 0;
-  for (let slot = 0; slot < goals.length; slot++) {
+  for (let slot = 0; slot < states.length; slot++) {
     const isLed = states[slot] === SlotState.PRIMARY || states[slot] === SlotState.TAKING_OVER;
-    if (isLed && goals[slot] !== 0 && goals[slot] !== self) count++;
+    if (isLed && isToGo(layout, slot, { flag: flags[slot] as number, self })) count++;
   }
   return count;
 }

@@ -77,11 +77,27 @@ export class Layout {
     return this.#marked(slot, RowMark.FORMER);
   }
 
-  /** By slot, `goalOf`; undefined when the list of members stays as it is. */
+  /**
+   * By slot, `goalOf`, or the leader itself where only other copies change; 0 where nothing does. Undefined when the list
+   * of members stays as it is.
+   */
   get goals(): Uint16Array | undefined {
     if (this.view.next === undefined) return undefined;
-    this.#goals ??= Uint16Array.from({ length: this.slots }, (_, slot) => this.goalOf(slot));
+    this.#goals ??= Uint16Array.from({ length: this.slots }, (_, slot) => {
+      return this.goalOf(slot) || (this.settles(slot) ? this.leaderOf(slot) : 0);
+    });
     return this.#goals;
+  }
+
+  /** Whether the slot stays with its leader and changes other copies. A change that is called off keeps them. */
+  settles(slot: number): boolean {
+    if (this.view.isCancelled === true || this.formerOf(slot) !== 0) return false;
+    const { rows, roles } = this.installation;
+    for (let at = slot * ROW_MAX; at < (slot + 1) * ROW_MAX && rows[at] !== 0; at++) {
+      const entry = roles[at] as number;
+      if ((entry & RowMark.NEXT) === 0 || roleOf(entry) === RowRole.RECEIVER) return true;
+    }
+    return false;
   }
 
   #marked(slot: number, mark: number): number {
