@@ -1,6 +1,6 @@
 /**
- * Hands slots over to those who are to lead them, and settles those that stay and change other copies, while the list of
- * members changes (REPLICATION rules 28 to 34).
+ * Hands slots over to those who are to lead them, and settles those that stay and change other copies, while the list
+ * of members changes (REPLICATION rules 28 to 34).
  *
  * A slot goes when everybody who has a copy by either list is in sync: then the new leader lacks nothing, and neither
  * do those who go, should the change be called off. Slots go in batches, one for each receiving node at a time: they

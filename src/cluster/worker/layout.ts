@@ -78,8 +78,8 @@ export class Layout {
   }
 
   /**
-   * By slot, `goalOf`, or the leader itself where only other copies change; 0 where nothing does. Undefined when the list
-   * of members stays as it is.
+   * By slot, `goalOf`, or the leader itself where only other copies change; 0 where nothing does. Undefined when the
+   * list of members stays as it is.
    */
   get goals(): Uint16Array | undefined {
     if (this.view.next === undefined) return undefined;
