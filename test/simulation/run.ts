@@ -23,6 +23,8 @@ export interface RunOptions {
   /** Classes of faults; drawn when missing. */
   readonly faults?: readonly string[];
   readonly safetyMs?: number;
+  /** More nodes may be lost at once than is promised: slots that are reported as possible losses are not judged. */
+  readonly mayLoseMore?: boolean;
   readonly world?: Partial<WorldOptions>;
   readonly mutations?: Mutations;
 }
@@ -63,9 +65,11 @@ export function simulate(options: RunOptions): RunResult {
       world.violation(error instanceof Error ? (error.stack ?? error.message) : String(error));
       history = [];
     }
+    const isJudged = ({ key }: Operation): boolean => !world.reportedLosses.has(slotOf(key) % SLOTS);
+    const judged = options.mayLoseMore === true ? history.filter(isJudged) : history;
     return {
       seed: options.seed,
-      problems: [...world.violations, ...judge(history, world.changes)],
+      problems: [...world.violations, ...judge(judged, world.changes)],
       reached: world.reached,
       faults: faults.names,
       operations: history.length,

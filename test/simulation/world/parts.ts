@@ -33,6 +33,7 @@ export interface SimWorld {
   readonly view: TopologyView;
   note(text: string): void;
   violation(text: string): void;
+  readonly reportedLosses: Set<number>;
   sometimes(condition: boolean, name: string): void;
   probe(from: string, member: MemberRecord, timeoutMs: number, done: (result: ProbeResult) => void): void;
 }

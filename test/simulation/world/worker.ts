@@ -19,7 +19,7 @@ import {
   responseFrame,
   Status,
 } from '../../../src/protocol/index.js';
-import { type ControlFrame, type NativeWorker, OutputFlag, SlotState } from '../../../src/store/index.js';
+import { type ControlFrame, type NativeWorker, OutputFlag, SlotFlag, SlotState } from '../../../src/store/index.js';
 import {
   forgetMissed,
   type Mutations,
@@ -97,7 +97,10 @@ export class SimWorker {
       flush: () => this.#flush(),
       report: (report) => this.#node.reported(report),
       learned: (learned) => this.#learned(learned),
-      log: (event, details) => this.#node.log(`worker.${event}`, details),
+      log: (event, details) => {
+        if (event === 'possible-loss') this.#noteLosses();
+        this.#node.log(`worker.${event}`, details);
+      },
     });
     this.#later(0, () => {
       this.core.adopt(view);
@@ -110,6 +113,13 @@ export class SimWorker {
   accept(end: End): EndEvents {
     const connection = this.native.connect();
     return this.#attach(connection, end, 0);
+  }
+
+  /** The node says of which slots acknowledged writes may be missing. */
+  #noteLosses(): void {
+    this.native.slotFlags().forEach((flags, slot) => {
+      if ((flags & SlotFlag.POSSIBLE_LOSS) !== 0) this.#node.world.reportedLosses.add(slot);
+    });
   }
 
   adopt(published: TopologyView): void {

@@ -44,6 +44,8 @@ export class World implements SimWorld {
   readonly mutations: Mutations;
   /** Epochs in which the list of members changed. */
   readonly changes = new Set<number>();
+  /** Slots of which a node said that acknowledged writes may be missing. */
+  readonly reportedLosses = new Set<number>();
   /** What must never happen, and did. */
   readonly violations: string[] = [];
   readonly #wanted = new Map<string, 'in' | 'drain'>();
