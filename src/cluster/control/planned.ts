@@ -8,11 +8,10 @@
  *           base + next, isCancelled ─▶ base         when every slot went back
  *
  * A change begins only when nobody is away or returning, and everybody has the epoch before: who misses one must take
- * over what it leads. Those who are wanted while one is
- * under way wait for the next one, so that several who come together make one change and not several.
+ * over what it leads. Those who are wanted while one is under way wait for the next one, so that several who come
+ * together make one change and not several.
  */
-import type { AliveRecord, BaseMember, EpochRecord, MemberRecord } from '../records.js';
-import { participantsOf } from '../records.js';
+import { type AliveRecord, type BaseMember, type EpochRecord, type MemberRecord, participantsOf } from '../records.js';
 
 export interface Candidates {
   readonly topology: { readonly current: EpochRecord };

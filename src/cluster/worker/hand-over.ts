@@ -20,7 +20,7 @@ import type { WorkerEnv } from './env.js';
 import type { Layout } from './layout.js';
 import { epochOf, handOverFrame } from './peer-frames.js';
 import type { Peers } from './peers.js';
-import { addSlot, bothBits, countSlots, isNoSlot, noSlots, slotsOf, withoutBits } from './slot-bits.js';
+import { addSlot, bothBits, countSlots, eitherBits, isNoSlot, noSlots, slotsOf, withoutBits } from './slot-bits.js';
 import type { Survey } from './survey.js';
 
 /** Slots of a batch: few enough that what is in flight of them drains at once. */
@@ -80,13 +80,15 @@ export class HandOvers {
       const goal = goals[slot] as number;
       const flag = flags[slot] as number;
       if (states[slot] !== SlotState.PRIMARY || !isToGo(layout, slot, { flag, self: this.#env.self.number })) continue;
-      if ((flag & SlotFlag.GIVEN) !== 0)
-        addSlot(
-          getOrMake(offered, goal, () => noSlots(this.#env.slots)),
-          slot,
-        );
-      else if ((flag & SlotFlag.SEALED) !== 0) addSlot(left, slot);
-      else getOrMake(queues, goal, () => []).push(slot);
+      if ((flag & SlotFlag.GIVEN) !== 0) {
+        if (!offered.has(goal)) offered.set(goal, noSlots(this.#env.slots));
+        addSlot(offered.get(goal) as SlotBits, slot);
+      } else if ((flag & SlotFlag.SEALED) !== 0) {
+        addSlot(left, slot);
+      } else {
+        if (!queues.has(goal)) queues.set(goal, []);
+        queues.get(goal)?.push(slot);
+      }
     }
     this.#queues = queues;
     this.#takeUp(layout, left, offered);
@@ -146,7 +148,7 @@ export class HandOvers {
   }
 
   #offer(batch: Batch, slots: SlotBits): void {
-    batch.given = slots.map((byte, at) => byte | (batch.given[at] ?? 0));
+    batch.given = eitherBits(batch.given, slots);
     const connection = this.#peers.linkTo(batch.goal);
     if (connection === undefined) {
       this.#drop(batch);
@@ -212,8 +214,8 @@ function isToGo(layout: Layout, slot: number, { flag, self }: Led): boolean {
 export function countHandOvers(
   layout: Layout,
   states: Uint8Array,
-  { flags, self }: { flags: Uint8Array; self: number },
-) {
+  { flags, self }: { readonly flags: Uint8Array; readonly self: number },
+): number {
   if (layout.goals === undefined) return 0;
   let count = 0;
   for (let slot = 0; slot < states.length; slot++) {
@@ -231,13 +233,4 @@ export function claimedSlots(states: Uint8Array, isFirst: boolean, slots: SlotBi
     if (state === SlotState.PRIMARY || (isFirst && state === SlotState.TAKING_OVER)) addSlot(claimed, slot);
   }
   return claimed;
-}
-
-function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  let value = map.get(key);
-  if (value === undefined) {
-    value = make();
-    map.set(key, value);
-  }
-  return value;
 }
