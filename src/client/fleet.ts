@@ -246,12 +246,14 @@ export class Fleet {
       if (status === Status.MOVED) void this.#map.learn(epoch, link);
       call.fail(errorOf(status, '', call));
     } else {
-      const isMoved = status === Status.MOVED;
-      const isBehind = isMoved && epoch !== 0 && epoch < (this.#map.routes?.topology.epoch ?? 0);
-      const isHanded = isMoved && isKeyed(call.opcode) && this.#map.turn(slotOf(call.key), link, epoch);
-      const refusal = REFUSALS[status] ?? 'busy';
-      this.#retry(call, isBehind ? 'behind' : isHanded ? 'handed' : refusal, status, { link, epoch });
+      const kind = status === Status.MOVED ? this.#whyMoved(link, call, epoch) : (REFUSALS[status] ?? 'busy');
+      this.#retry(call, kind, status, { link, epoch });
     }
+  }
+
+  #whyMoved(link: Link, call: Call, epoch: number): MishapKind {
+    if (epoch !== 0 && epoch < (this.#map.routes?.topology.epoch ?? 0)) return 'behind';
+    return isKeyed(call.opcode) && this.#map.turn(slotOf(call.key), link, epoch) ? 'handed' : 'moved';
   }
 
   #lost(link: Link, calls: readonly Call[], error: HengeError): void {
@@ -346,7 +348,6 @@ export class Fleet {
 }
 
 const REFUSALS: Readonly<Record<number, MishapKind>> = {
-  [Status.MOVED]: 'moved',
   [Status.BUSY]: 'busy',
   [Status.NOT_READY]: 'notReady',
   [Status.NOT_IN_SYNC]: 'notInSync',
