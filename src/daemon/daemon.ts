@@ -278,11 +278,15 @@ export class Daemon implements NodeState {
     const isMember = members.some(({ name }) => name === place.self.name);
     if (isMember) this.#wasMember = true;
     if (isMember || !this.#wasMember || this.#isDraining) return;
-    const hasLeft = await leave(registry, place.self).catch((error: unknown) => {
-      this.#log.error({ event: 'leave-failed', err: error }, 'the registry was not told that this node has left');
-      return true;
-    });
-    if (!hasLeft) return;
+    let hasLeft: boolean | undefined;
+    while (hasLeft === undefined && !this.#isDraining) {
+      hasLeft = await leave(registry, place.self).catch((error: unknown) => {
+        this.#log.warn({ event: 'leave-failed', err: error }, 'the registry does not say whether this node may end');
+        return undefined;
+      });
+      if (hasLeft === undefined) await sleep(FAREWELL_MS);
+    }
+    if (hasLeft !== true) return;
     this.#log.info({ event: 'left' }, `${place.self.name} has left the cluster`);
     // Who has not heard yet is still sent on; a connection that closed would fail what is on it.
     await sleep(FAREWELL_MS);
