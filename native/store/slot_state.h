@@ -9,8 +9,8 @@
 //   TAKING_OVER  TAKING_OVER                 JOINING                      NONE                 TAKING_OVER
 //
 // A gap: the epoch before this one was never installed here, so somebody else may have led meanwhile. Other: the leader
-// is not the one it was. With one copy of everything (rf 1) whoever leads is PRIMARY: there is nobody to take over
-// from.
+// is not the one it was. What changes hands in the middle of an epoch is worker_handover.cc's. With one copy of
+// everything (rf 1) whoever leads is PRIMARY: there is nobody to take over from.
 #pragma once
 
 #include "replication.h"
