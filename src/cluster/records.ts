@@ -89,8 +89,20 @@ export const AliveRecord = z.object({
   possibleLossSlots: z.int().default(0),
   /** Slots that it leads and is to hand over. */
   handOvers: z.int().default(0),
+  /** Of items that a change of the list of members has it send: what it sent since that began, about, in bytes. */
+  movedBytes: z.number().default(0),
+  /** And what is left of it, by the mean size of a slot here. */
+  toMoveBytes: z.number().default(0),
 });
 export type AliveRecord = Readonly<z.infer<typeof AliveRecord>>;
+
+/** How fast data moves while the list of members changes; an operator's word, permanent. */
+export const RebalanceRecord = z.object({
+  isPaused: z.boolean(),
+  /** Of each node, 0: as fast as it can. Undefined: what its own configuration says. */
+  bytesPerSecond: z.number().min(0).optional(),
+});
+export type RebalanceRecord = Readonly<z.infer<typeof RebalanceRecord>>;
 
 /** Who coordinates: exists as long as its lease; its create revision is the fencing token. */
 export const CoordinatorRecord = z.object({ name: NodeName });
@@ -110,6 +122,8 @@ export interface TopologyView {
   /** While the list of members changes: who is to be in it. */
   readonly next?: readonly RingPlace[];
   readonly isCancelled?: boolean;
+  /** Missing while no operator ever said anything. */
+  readonly rebalance?: RebalanceRecord;
 }
 
 /** What a member's slots depend on. */

@@ -12,6 +12,7 @@ export type RecordKey =
   | 'config'
   | 'topology'
   | 'coordinator'
+  | 'rebalance'
   | `members/${string}`
   | `alive/${string}`
   | `numbers/${number}`;

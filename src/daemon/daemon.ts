@@ -18,6 +18,7 @@ import {
   installationOf,
   isSameMemory,
   type Lease,
+  NO_REPORT,
   type Registry,
   rowsOf,
   type TopologyView,
@@ -47,7 +48,6 @@ const NAME_POLL_MS = 100;
 const FAREWELL_MS = 2_000;
 /** What the registry needs, at most, to notice a lapse. */
 const LAPSE_SLACK_MS = 1_000;
-const NO_REPORT: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0, handOvers: 0 };
 
 export class Daemon implements NodeState {
   readonly #parts: DaemonParts;
@@ -55,7 +55,7 @@ export class Daemon implements NodeState {
   readonly #log: Logger;
   readonly #plane: ControlPlane;
   readonly #supervisor: Supervisor;
-  #report = NO_REPORT;
+  #report: ClusterReport = NO_REPORT;
   #slots: { readonly epoch: number; readonly count: number } | undefined;
   #port = 0;
   #client: Henge | undefined;

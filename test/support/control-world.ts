@@ -19,6 +19,7 @@ import {
   type Guard,
   type MemberRecord,
   memberKey,
+  NO_REPORT,
   type RecordKey,
   type RegistryAbsence,
   type RegistryRecord,
@@ -299,8 +300,7 @@ export class WorldNode {
     this.adopted.push(view);
     this.epoch = view.epoch;
     const report = (syncedEpoch: number) => {
-      if (this.epoch === view.epoch)
-        this.plane?.onReport({ epoch: view.epoch, syncedEpoch, possibleLossSlots: 0, handOvers: 0 });
+      if (this.epoch === view.epoch) this.plane?.onReport({ ...NO_REPORT, epoch: view.epoch, syncedEpoch });
     };
     // Workers report in order: in sync only after not in sync.
     this.#later(this.#world.delay(), () => {

@@ -7,7 +7,7 @@
  * none.
  */
 import { type AliveRecord, aliveKey } from '../records.js';
-import type { ClusterReport } from '../worker/index.js';
+import { type ClusterReport, NO_REPORT } from '../worker/index.js';
 import type { ControlEnv, ControlLease } from './env.js';
 
 /** Between attempts at what the registry did not give. */
@@ -29,7 +29,7 @@ export interface MemberOptions {
 export class Member {
   readonly #env: ControlEnv;
   readonly #options: MemberOptions;
-  #report: ClusterReport = { epoch: 0, syncedEpoch: 0, possibleLossSlots: 0, handOvers: 0 };
+  #report: ClusterReport = NO_REPORT;
   #lease: ControlLease | undefined;
   #hasBegun = false;
   #isOpening = false;

@@ -309,7 +309,8 @@ export class WorkerCore {
     const flags = this.#env.native.slotFlags();
     const self = this.#env.self.number;
     const handOvers = this.#layout === undefined ? 0 : countHandOvers(this.#layout, states, { flags, self });
-    const report = { ...reportOf({ epoch, rf, states, flags }), handOvers };
+    const moving = { handOvers, movedBytes: 0, toMoveBytes: 0 };
+    const report = { ...reportOf({ epoch, rf, states, flags }), ...moving };
     const text = JSON.stringify(report);
     const nowMs = this.#env.monoMs();
     if (text === this.#reported && nowMs < this.#reportAtMs) return;
@@ -331,7 +332,12 @@ interface Holdings {
 }
 
 /** With one copy of everything there is nothing to be in sync with. */
-function reportOf({ epoch, rf, states, flags }: Holdings): Omit<ClusterReport, 'handOvers'> {
+function reportOf({
+  epoch,
+  rf,
+  states,
+  flags,
+}: Holdings): Pick<ClusterReport, 'epoch' | 'syncedEpoch' | 'possibleLossSlots'> {
   let isSynced = true;
   let possibleLossSlots = 0;
   for (let slot = 0; slot < states.length; slot++) {

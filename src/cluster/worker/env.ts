@@ -24,7 +24,20 @@ export interface ClusterReport {
   readonly possibleLossSlots: number;
   /** Slots it leads and is to hand over. */
   readonly handOvers: number;
+  /** Of items that a change of the list of members has it send: what it sent since that began, in bytes. */
+  readonly movedBytes: number;
+  /** And what is left of it, by the mean size of a slot here. */
+  readonly toMoveBytes: number;
 }
+
+export const NO_REPORT: ClusterReport = {
+  epoch: 0,
+  syncedEpoch: 0,
+  possibleLossSlots: 0,
+  handOvers: 0,
+  movedBytes: 0,
+  toMoveBytes: 0,
+};
 
 export interface WorkerEnv {
   readonly self: { readonly name: string; readonly number: number; readonly incarnation: string };

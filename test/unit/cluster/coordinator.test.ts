@@ -1,7 +1,7 @@
 /** What the coordinator decides, from what it knows at one moment. */
 import { describe, expect, test } from 'vitest';
 import { type Decision, decide, type Known } from '../../../src/cluster/control/index.js';
-import { type AliveRecord, type EpochRecord, type MemberRecord, TopologyRecord } from '../../../src/cluster/index.js';
+import { AliveRecord, type EpochRecord, type MemberRecord, TopologyRecord } from '../../../src/cluster/index.js';
 
 const TTL_MS = 3_000;
 const GRACE_MS = 30_000;
@@ -36,7 +36,7 @@ function known(situation: Situation): Known {
     .filter((name) => !unlisted.includes(name))
     .map((name): AliveRecord => {
       const incarnation = restarted.includes(name) ? `new-${name}` : `old-${name}`;
-      return { name, incarnation, epoch: 7, syncedEpoch: syncedIn[name] ?? 0, possibleLossSlots: 0, handOvers: 0 };
+      return AliveRecord.parse({ name, incarnation, epoch: 7, syncedEpoch: syncedIn[name] ?? 0 });
     });
   const members = base.map(
     (member): MemberRecord => ({ ...member, address: 'x:1', wanted: 'in', incarnation: `old-${member.name}` }),
