@@ -49,41 +49,36 @@ export function combineRows(current: RowTable, next: RowTable, isCancelled: bool
       rows[end] = currentIndex[member] as number;
       roles[end++] = current.roles[at] as number;
     }
-    const place = (member: number): number => rows.subarray(from, end).indexOf(member);
-    for (let at = slot * next.width; at < (slot + 1) * next.width; at++) {
+    const first = slot * next.width;
+    for (let at = first; at < first + next.width; at++) {
       // Whoever is not here by the list that comes takes no part in it, and its stand-ins come with the next change.
       if (next.rows[at] === NO_NODE || next.roles[at] !== RowRole.MEMBER) break;
       const member = nextIndex[next.rows[at] as number] as number;
-      let found = place(member);
+      let found = placeIn(rows, { from, end }, member);
       if (found < 0 && end < from + width) {
         rows[end] = member;
         roles[end] = RowRole.RECEIVER;
-        found = end++ - from;
+        found = end++;
       }
-      if (found >= 0) roles[from + found] = (roles[from + found] as number) | RowMark.NEXT;
+      if (found >= 0) roles[found] = (roles[found] as number) | RowMark.NEXT;
     }
-    mark(rows.subarray(from, end), roles.subarray(from, end), {
-      goal:
-        next.roles[slot * next.width] === RowRole.MEMBER
-          ? nextIndex[next.rows[slot * next.width] as number]
-          : undefined,
-      isCancelled,
-    });
+    if (end === from || roles[from] === RowRole.AWAY) continue;
+    roles[from] = (roles[from] as number) | RowMark.HOME;
+    if (next.roles[first] !== RowRole.MEMBER || next.rows[first] === NO_NODE) continue;
+    const goal = placeIn(rows, { from, end }, nextIndex[next.rows[first] as number] as number);
+    // A stand-in or a returning member leads by neither list until it is a member.
+    if (goal <= from || !isMemberOrReceiver(roles[goal] as number)) continue;
+    roles[from] = (roles[from] as number) | (isCancelled ? RowMark.GOAL : RowMark.FORMER);
+    roles[goal] = (roles[goal] as number) | (isCancelled ? RowMark.FORMER : RowMark.GOAL);
   }
   return { rf: current.rf, width, members, rows, roles };
 }
 
-function mark(
-  row: Uint16Array,
-  roles: Uint8Array,
-  { goal, isCancelled }: { goal: number | undefined; isCancelled: boolean },
-): void {
-  if (row.length === 0 || roles[0] === RowRole.AWAY) return;
-  roles[0] = (roles[0] as number) | RowMark.HOME;
-  const rank = goal === undefined ? -1 : row.indexOf(goal);
-  // A stand-in or a returning member leads by neither list until it is a member.
-  if (rank <= 0 || ![RowRole.MEMBER, RowRole.RECEIVER].some((role) => role === roleOf(roles[rank] as number))) return;
-  const [first, other] = isCancelled ? [RowMark.GOAL, RowMark.FORMER] : [RowMark.FORMER, RowMark.GOAL];
-  roles[0] = (roles[0] as number) | first;
-  roles[rank] = (roles[rank] as number) | other;
+const isMemberOrReceiver = (entry: number): boolean =>
+  roleOf(entry) === RowRole.MEMBER || roleOf(entry) === RowRole.RECEIVER;
+
+/** Where a member stands between two entries; -1: nowhere. */
+function placeIn(rows: Uint16Array, { from, end }: { from: number; end: number }, member: number): number {
+  for (let at = from; at < end; at++) if (rows[at] === member) return at;
+  return -1;
 }

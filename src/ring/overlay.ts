@@ -77,35 +77,55 @@ export function buildRows(
   const width = rowWidth(rf);
   const rows = new Uint16Array(slots * width).fill(NO_NODE);
   const roles = new Uint8Array(slots * width);
+  const isStruck = struckRoles.some((role) => role !== undefined);
+  const row = new RowWriter(table, struckRoles, { rows, roles });
   for (let slot = 0; slot < slots; slot++) {
     const from = slot * table.rf;
-    let at = slot * width;
-    // Members of the ranks from `first` to `end` that have this role, or none; at most `most` of them; returns how
-    // many.
-    const append = (
-      first: number,
-      end: number,
-      struckRole: RowRole | undefined,
-      role: RowRole,
-      most: number,
-    ): number => {
-      let count = 0;
-      for (let rank = first; rank < end && count < most; rank++) {
-        const member = table.rows[from + rank] as number;
-        if (member === NO_NODE) break;
-        if (struckRoles[member] !== struckRole) continue;
-        rows[at] = member;
-        roles[at++] = role;
-        count++;
-      }
-      return count;
-    };
-    const here = append(0, rf, undefined, RowRole.MEMBER, rf);
-    append(rf, ranks, undefined, RowRole.STAND_IN, baseLength(table, from, rf) - here);
-    append(0, rf, RowRole.RETURNING, RowRole.RETURNING, rf);
-    append(0, rf, RowRole.AWAY, RowRole.AWAY, rf);
+    row.at = slot * width;
+    const here = row.append(from, from + rf, undefined, RowRole.MEMBER);
+    if (!isStruck) continue;
+    const standInsMax = baseLength(table, from, rf) - here;
+    row.append(from + rf, from + ranks, undefined, RowRole.STAND_IN, standInsMax);
+    row.append(from, from + rf, RowRole.RETURNING, RowRole.RETURNING);
+    row.append(from, from + rf, RowRole.AWAY, RowRole.AWAY);
   }
   return { rf, width, members: table.members, rows, roles };
+}
+
+/** Writes one row after another. HOT: for every slot of an epoch, at a moment when requests wait for it. */
+class RowWriter {
+  /** Where the next entry goes. */
+  at = 0;
+  private readonly table: SlotTable;
+  private readonly struckRoles: readonly (RowRole | undefined)[];
+  private readonly out: Pick<RowTable, 'rows' | 'roles'>;
+
+  constructor(table: SlotTable, struckRoles: readonly (RowRole | undefined)[], out: Pick<RowTable, 'rows' | 'roles'>) {
+    this.table = table;
+    this.struckRoles = struckRoles;
+    this.out = out;
+  }
+
+  /** Entries of the table from `first` to `end` whose members have this role, or none. Returns how many. */
+  append(
+    first: number,
+    end: number,
+    struckRole: RowRole | undefined,
+    role: RowRole,
+    most = Number.POSITIVE_INFINITY,
+  ): number {
+    const { rows, roles } = this.out;
+    let count = 0;
+    for (let entry = first; entry < end && count < most; entry++) {
+      const member = this.table.rows[entry] as number;
+      if (member === NO_NODE) break;
+      if (this.struckRoles[member] !== struckRole) continue;
+      rows[this.at] = member;
+      roles[this.at++] = role;
+      count++;
+    }
+    return count;
+  }
 }
 
 /**

@@ -63,7 +63,7 @@ export function buildSlotTable(
   const walk = new Walk(pointsOf(sorted), sorted.length);
   for (let slot = slots - 1; slot >= 0; slot--) {
     const order = walk.from(slot * (POSITIONS / slots));
-    chooser.fill(rows.subarray(slot * rf, slot * rf + copies), order);
+    chooser.fill(rows, slot * rf, order);
   }
   return { rf, members: sorted.map(({ name }) => name), rows };
 }
@@ -107,10 +107,18 @@ class Walk {
   }
 }
 
-/** Chooses the members of one row after another, and counts what each has at each rank. */
+/**
+ * Chooses the members of one row after another, and counts what each has at each rank. HOT: some 65,000 choices a
+ * table, at a moment when requests wait for it; so no choice allocates anything.
+ */
 class RowChooser {
+  private readonly copies: number;
   private readonly zones: Uint16Array;
   private readonly zoneCount: number;
+  /** The row in which each member, and each zone, was chosen last, counted from 1. */
+  private readonly memberRows: Uint32Array;
+  private readonly zoneRows: Uint32Array;
+  private row = 0;
   private readonly shares: Float64Array;
   private readonly bounds: Float64Array;
   /** Slots held so far: `loads[rank][member]`. */
@@ -121,6 +129,9 @@ class RowChooser {
     { copies, loadFactorMax, slots }: Required<TableOptions> & { readonly copies: number },
   ) {
     const zoneNames = [...new Set(members.map(({ zone = '' }) => zone))];
+    this.copies = copies;
+    this.memberRows = new Uint32Array(members.length);
+    this.zoneRows = new Uint32Array(zoneNames.length);
     const weightSum = members.reduce((sum, { weight = 1 }) => sum + weight, 0);
     this.zones = Uint16Array.from(members, ({ zone = '' }) => zoneNames.indexOf(zone));
     this.zoneCount = zoneNames.length;
@@ -129,23 +140,28 @@ class RowChooser {
     this.loads = Array.from({ length: copies }, () => new Uint16Array(members.length));
   }
 
-  /** Fills a row, at most as long as there are members, from the members in walking order. */
-  fill(row: Uint16Array, order: Uint16Array): void {
-    for (let rank = 0; rank < row.length; rank++) {
+  /** Fills the row that begins at `from` with as many copies as there can be, from the members in walking order. */
+  fill(rows: Uint16Array, from: number, order: Uint16Array): void {
+    this.row++;
+    for (let rank = 0; rank < this.copies; rank++) {
       const load = this.loads[rank] as Uint16Array;
-      const member = this.choose(order, row.subarray(0, rank), load);
-      row[rank] = member;
+      const member = this.choose(order, rank, load);
+      rows[from + rank] = member;
       load[member] = (load[member] as number) + 1;
+      this.memberRows[member] = this.row;
+      this.zoneRows[this.zones[member] as number] = this.row;
     }
   }
 
-  private choose(order: Uint16Array, chosen: Uint16Array, load: Uint16Array): number {
+  private choose(order: Uint16Array, rank: number, load: Uint16Array): number {
     // As long as each choice so far took a new zone, there is one left exactly when there are more zones than choices.
-    const wantsNewZone = chosen.length < this.zoneCount;
+    const wantsNewZone = rank < this.zoneCount;
     let best = NO_NODE;
     let bestSteps = Number.POSITIVE_INFINITY;
-    for (const member of order) {
-      if (chosen.includes(member) || (wantsNewZone && this.zoneIsIn(chosen, member))) continue;
+    for (let at = 0; at < order.length; at++) {
+      const member = order[at] as number;
+      if (this.memberRows[member] === this.row) continue;
+      if (wantsNewZone && this.zoneRows[this.zones[member] as number] === this.row) continue;
       const steps = this.stepsOverBound(member, load[member] as number);
       if (steps === 0) return member;
       if (steps < bestSteps) {
@@ -160,10 +176,5 @@ class RowChooser {
   private stepsOverBound(member: number, load: number): number {
     const excess = load + 1 - (this.bounds[member] as number);
     return excess <= 0 ? 0 : Math.ceil(excess / ((this.shares[member] as number) * YIELD_STEP));
-  }
-
-  private zoneIsIn(chosen: Uint16Array, member: number): boolean {
-    for (const other of chosen) if (this.zones[other] === this.zones[member]) return true;
-    return false;
   }
 }

@@ -24,7 +24,10 @@ export function* slotsOf(bits: SlotBits): Generator<number> {
   }
 }
 
-export const isNoSlot = (bits: SlotBits): boolean => bits.every((byte) => byte === 0);
+export function isNoSlot(bits: SlotBits): boolean {
+  for (let at = 0; at < bits.length; at++) if (bits[at] !== 0) return false;
+  return true;
+}
 
 export function countSlots(bits: SlotBits): number {
   let count = 0;
@@ -32,9 +35,23 @@ export function countSlots(bits: SlotBits): number {
   return count;
 }
 
-export const bothBits = (a: SlotBits, b: SlotBits): SlotBits => a.map((byte, at) => byte & (b[at] ?? 0));
-export const eitherBits = (a: SlotBits, b: SlotBits): SlotBits => a.map((byte, at) => byte | (b[at] ?? 0));
-export const withoutBits = (a: SlotBits, b: SlotBits): SlotBits => a.map((byte, at) => byte & ~(b[at] ?? 0));
+export function bothBits(a: SlotBits, b: SlotBits): SlotBits {
+  const both = new Uint8Array(a.length);
+  for (let at = 0; at < a.length; at++) both[at] = (a[at] as number) & (b[at] ?? 0);
+  return both;
+}
+
+export function eitherBits(a: SlotBits, b: SlotBits): SlotBits {
+  const either = new Uint8Array(a.length);
+  for (let at = 0; at < a.length; at++) either[at] = (a[at] as number) | (b[at] ?? 0);
+  return either;
+}
+
+export function withoutBits(a: SlotBits, b: SlotBits): SlotBits {
+  const left = new Uint8Array(a.length);
+  for (let at = 0; at < a.length; at++) left[at] = (a[at] as number) & ~(b[at] ?? 0);
+  return left;
+}
 
 /** Bit i: the segment's i-th slot. */
 export function segmentMask(bits: SlotBits, segment: number, slotsPerSegment: number): number {
