@@ -350,6 +350,8 @@ export class Daemon implements NodeState {
       stats: this.#parts.arena.stats(),
       report: this.#supervisor.report(),
       topology: this.topology,
+      rebalance: this.rebalance,
+      handOvers: this.#report.handOvers,
       isCoordinator: this.#plane.isCoordinator,
       possibleLossSlots: this.#report.possibleLossSlots,
       isInSync: this.#report.syncedEpoch === this.topology.epoch,
