@@ -10,6 +10,8 @@ interface Entry {
   readonly name: string;
   readonly description: string;
   readonly options: readonly Option[];
+  /** Words that its arguments may be. */
+  readonly choices: readonly string[];
 }
 
 export function addCompletion(program: Command): void {
@@ -32,6 +34,7 @@ function entriesOf(program: Command): Entry[] {
     name: command.name(),
     description: command.description(),
     options: command.options.filter((option) => !option.hidden),
+    choices: command.registeredArguments.flatMap(({ argChoices = [] }) => argChoices),
   }));
 }
 
@@ -41,7 +44,8 @@ const SCRIPTS = { bash, zsh, fish };
 
 function bash(entries: readonly Entry[]): string {
   const cases = entries.map(
-    ({ name, options }) => `    ${name}) words='${options.flatMap(flagsOf).join(' ')} --help' ;;`,
+    ({ name, options, choices }) =>
+      `    ${name}) words='${[...choices, ...options.flatMap(flagsOf)].join(' ')} --help' ;;`,
   );
   return `# bash completion for henge
 _henge() {
@@ -63,11 +67,12 @@ complete -o default -F _henge henge
 function zsh(entries: readonly Entry[]): string {
   const quote = (text: string) => text.replaceAll("'", "'\\''").replaceAll('[', '\\[').replaceAll(']', '\\]');
   const commands = entries.map(({ name, description }) => `    '${name}:${quote(description).replaceAll(':', '\\:')}'`);
-  const cases = entries.map(({ name, options }) => {
+  const cases = entries.map(({ name, options, choices }) => {
+    const argument = choices.length === 0 ? '*:argument:_files' : `*:argument:(${choices.join(' ')})`;
     const specs = options.flatMap((option) =>
       flagsOf(option).map((flag) => `'${flag}[${quote(option.description)}]${option.isBoolean() ? '' : ':value:'}'`),
     );
-    return `    ${name}) _arguments ${specs.join(' ')} '--help[show help]' '*:argument:_files' ;;`;
+    return `    ${name}) _arguments ${specs.join(' ')} '--help[show help]' '${argument}' ;;`;
   });
   return `#compdef henge
 _henge() {
@@ -92,8 +97,9 @@ if [ "$funcstack[1]" = _henge ]; then _henge "$@"; else compdef _henge henge; fi
 
 function fish(entries: readonly Entry[]): string {
   const quote = (text: string) => text.replaceAll('\\', '\\\\').replaceAll("'", "\\'");
-  const lines = entries.flatMap(({ name, description, options }) => [
+  const lines = entries.flatMap(({ name, description, options, choices }) => [
     `complete -c henge -n __fish_use_subcommand -f -a ${name} -d '${quote(description)}'`,
+    ...choices.map((choice) => `complete -c henge -n '__fish_seen_subcommand_from ${name}' -f -a ${choice}`),
     ...options.map((option) => {
       const short = option.short === undefined ? '' : ` -s ${option.short.slice(1)}`;
       const long = option.long === undefined ? '' : ` -l ${option.long.slice(2)}`;

@@ -4,7 +4,8 @@
  * The rows are computed here, as every client does, from the members alone; figures come from each node by STATS.
  */
 import type { Henge, Member, Topology } from '../client/index.js';
-import { buildRows, leaderOf, NO_NODE, type RowTable, SLOTS, slotOf } from '../ring/index.js';
+import { Routes } from '../client/router.js';
+import { NO_NODE, SLOTS, slotOf } from '../ring/index.js';
 
 export interface NodeReport {
   readonly name: string;
@@ -32,6 +33,8 @@ export interface NodeReport {
   readonly takingOverSlots: number;
   /** Slots led of which acknowledged writes may be missing. */
   readonly possibleLossSlots: number;
+  /** What it may send a second while nodes join or leave, unless an operator says otherwise; 0: as much as it can. */
+  readonly rebalanceBytesPerSecond: number;
 }
 
 export interface ClusterReport {
@@ -43,10 +46,13 @@ export interface ClusterReport {
 
 export async function readCluster(cluster: Henge): Promise<ClusterReport> {
   const topology = await cluster.topology();
-  const slots = slotsLed(primariesOf(topology), topology.members.length);
-  const nodes = topology.members.map(async (member, index) =>
-    nodeReport(member, slots[index] ?? 0, await statsOf(cluster, member)),
-  );
+  const slots = slotsLed(new Routes(topology).leaders, topology.members.length);
+  const nodes = topology.members.map(async (member, index) => {
+    const stats = await statsOf(cluster, member);
+    // While slots are handed over one by one, only the nodes know who leads which.
+    const led = topology.next === undefined ? slots[index] : (stats?.slots as number | undefined);
+    return nodeReport(member, led ?? 0, stats);
+  });
   return { epoch: topology.epoch, rf: topology.rf, nodes: await Promise.all(nodes) };
 }
 
@@ -91,6 +97,7 @@ function nodeReport(
     joiningSlots: figure('joiningSlots'),
     takingOverSlots: figure('takingOverSlots'),
     possibleLossSlots: figure('possibleLossSlots'),
+    rebalanceBytesPerSecond: figure('rebalanceBytesPerSecond'),
   };
 }
 
@@ -115,7 +122,7 @@ export async function readRing(cluster: Henge): Promise<RingReport> {
 
 export function ringReport(topology: Topology): RingReport {
   const { epoch, rf, members } = topology;
-  const primaries = primariesOf(topology);
+  const primaries = new Routes(topology).leaders;
   const slots = slotsLed(primaries, members.length);
   const weights = members.reduce((sum, member) => sum + member.weight, 0);
   const nodes = members.map(({ name, weight }, index) => ({
@@ -138,10 +145,10 @@ export interface Place {
 
 export async function whereIs(cluster: Henge, keys: readonly string[]): Promise<Place[]> {
   const topology = await cluster.topology();
-  const table = rowsOf(topology);
+  const { table, leaders } = new Routes(topology);
   return keys.map((key) => {
     const slot = slotOf(Buffer.from(key));
-    const leader = leaderOf(table, slot);
+    const leader = leaders[slot] as number;
     const row = [...table.rows.subarray(slot * table.width, (slot + 1) * table.width)];
     const replicas = row
       .filter((index) => index !== NO_NODE && index !== leader)
@@ -155,16 +162,6 @@ export async function whereIs(cluster: Henge, keys: readonly string[]): Promise<
       replicas: replicas.flatMap((member) => member?.name ?? []),
     };
   });
-}
-
-function rowsOf({ members, rf }: Topology): RowTable {
-  const namesIn = (state: string) => members.filter((member) => member.state === state).map(({ name }) => name);
-  return buildRows(members, rf, { away: namesIn('away'), returning: namesIn('returning') });
-}
-
-function primariesOf(topology: Topology): Uint16Array {
-  const table = rowsOf(topology);
-  return Uint16Array.from({ length: SLOTS }, (_, slot) => leaderOf(table, slot));
 }
 
 function slotsLed(primaries: Uint16Array, members: number): Uint32Array {

@@ -10,6 +10,8 @@ import {
   printJson,
   quietOption,
 } from './command.js';
+import { readProgress } from './operator.js';
+import { progressLine } from './rebalance/progress.js';
 import { type ClusterReport, type NodeReport, readCluster } from './report.js';
 import { withCluster } from './session.js';
 import {
@@ -45,9 +47,19 @@ export function addStatus(program: Command): void {
 }
 
 async function status(options: Options): Promise<void> {
-  const report = await withCluster(options, readCluster);
-  if (options.json) printJson(report);
-  else if (!options.quiet) print(draw(report, paintFor(screenOf(process.stdout))).join('\n'));
+  const { report, rebalance } = await withCluster(options, async (cluster) => {
+    const topology = await cluster.topology();
+    // Asked over HTTP, which may be out of reach from here; the table is worth showing all the same.
+    const isOfInterest = topology.next !== undefined || topology.rebalance?.isPaused === true;
+    const progress = isOfInterest ? readProgress(topology).catch(() => undefined) : undefined;
+    return { report: await readCluster(cluster), rebalance: await progress };
+  });
+  if (options.json) {
+    printJson({ ...report, ...(rebalance !== undefined && { rebalance }) });
+  } else if (!options.quiet) {
+    const paint = paintFor(screenOf(process.stdout));
+    print([...draw(report, paint), ...(rebalance ? [paint('yellow', progressLine(rebalance))] : [])].join('\n'));
+  }
   const silent = report.nodes.filter((node) => !node.isAnswering).map((node) => node.name);
   if (silent.length > 0) throw new Failure(`No answer from ${silent.join(', ')}.`);
 }

@@ -54,6 +54,8 @@ export interface Topology {
   /** While the list of members changes: who is to be in it. Slots go over to them one by one. */
   readonly next?: readonly RingMember[];
   readonly isCancelled?: boolean;
+  /** What an operator said of how data moves; bytes a second of each node, 0: as many as it can. */
+  readonly rebalance?: { readonly isPaused: boolean; readonly bytesPerSecond?: number | undefined };
 }
 
 /** A topology with its rows. Members are counted as in `table.members`. */

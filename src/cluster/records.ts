@@ -156,6 +156,7 @@ export function topologyView(
   topology: TopologyRecord,
   rf: number,
   memberRecords: ReadonlyMap<string, MemberRecord>,
+  rebalance?: RebalanceRecord,
 ): TopologyView {
   const { current } = topology;
   const members = participantsOf(current).map((base): TopologyMember => {
@@ -182,6 +183,7 @@ export function topologyView(
       next: current.next.map(({ name, zone, weight }) => ({ name, zone, weight })),
       isCancelled: current.isCancelled,
     }),
+    ...(rebalance !== undefined && { rebalance }),
   };
 }
 

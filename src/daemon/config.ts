@@ -78,6 +78,8 @@ const schema = z.object({
     .pipe(z.number().min(LEASE_MS_MIN, 'is less than 1s').max(LEASE_MS_MAX, 'is more than 1m'))
     .prefault('3s'),
   grace: duration.prefault('30s'),
+  rebalanceRate: size.prefault('0'),
+  drainOnStop: yesNo.prefault('false'),
   arena: absolutePath.optional(),
   secretFile: absolutePath.optional(),
   maxConnections: count('connections').pipe(z.number().min(1, 'must be at least 1')).prefault('10000'),
@@ -122,6 +124,12 @@ export const OPTIONS: readonly { readonly name: OptionName; readonly argument?: 
   },
   { name: 'leaseTtl', argument: 'TIME', help: 'a node unheard of for so long may be gone (default: 3s)' },
   { name: 'grace', argument: 'TIME', help: 'after so long without a node its copies are made anew (default: 30s)' },
+  {
+    name: 'rebalanceRate',
+    argument: 'SIZE',
+    help: 'bytes a second it sends to others when nodes join or leave, 0 as many as it can (default: 0)',
+  },
+  { name: 'drainOnStop', help: 'at SIGTERM or SIGINT leave the cluster first, so that others have all it had' },
   { name: 'arena', argument: 'FILE', help: 'keep the store in this file, so that it outlives the daemon' },
   { name: 'secretFile', argument: 'FILE', help: "file with the cluster's secret" },
   { name: 'maxConnections', argument: 'N', help: 'client connections per worker (default: 10000)' },

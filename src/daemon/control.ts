@@ -159,13 +159,14 @@ export class Control {
   }
 
   #stats(): Record<string, unknown> {
-    const { nodeName, nodeNumber, workers, startedAtMs } = this.#boot;
+    const { nodeName, nodeNumber, workers, startedAtMs, rebalanceBytesPerSecond } = this.#boot;
     return {
       name: nodeName,
       number: nodeNumber,
       epoch: this.#arena.epoch(),
       workers,
       uptimeMs: Date.now() - startedAtMs,
+      rebalanceBytesPerSecond,
       ...copyFigures(this.#native),
       ...this.#arena.stats(),
     };

@@ -19,6 +19,7 @@ import {
   isSameMemory,
   type Lease,
   NO_REPORT,
+  type RebalanceStatus,
   type Registry,
   rowsOf,
   type TopologyView,
@@ -30,12 +31,14 @@ import { controlLease, daemonControlEnv } from './control-env.js';
 import { FootprintFile } from './footprint.js';
 import type { NodeState } from './http/node-state.js';
 import { HttpServer } from './http/server.js';
+import { Leaving } from './leaving.js';
 import type { Logger } from './log.js';
-import { announce, claimMemory, joinCluster, leave, type Place, readTopology, wantMember } from './membership.js';
+import { announce, claimMemory, joinCluster, type Place, readTopology, wantMember } from './membership.js';
 import { obtainMemory, resume } from './memory.js';
 import { Metrics, type NodeFigures } from './metrics.js';
 import { Orphans } from './orphans.js';
 import { bootId, processMark } from './processes.js';
+import { directRebalance, type RebalanceWord } from './rebalance.js';
 import { openRegistry } from './registry/index.js';
 import { clusterSecret } from './secret.js';
 import { Supervisor } from './supervisor.js';
@@ -44,8 +47,6 @@ import { formatHostPort } from './units.js';
 
 /** How often it is looked whether the lease of an earlier process of this name has ended. */
 const NAME_POLL_MS = 100;
-/** How long a node that has left tells clients so. */
-const FAREWELL_MS = 2_000;
 /** What the registry needs, at most, to notice a lapse. */
 const LAPSE_SLACK_MS = 1_000;
 
@@ -55,6 +56,7 @@ export class Daemon implements NodeState {
   readonly #log: Logger;
   readonly #plane: ControlPlane;
   readonly #supervisor: Supervisor;
+  readonly #leaving: Leaving;
   #report: ClusterReport = NO_REPORT;
   #slots: { readonly epoch: number; readonly count: number } | undefined;
   #port = 0;
@@ -62,12 +64,6 @@ export class Daemon implements NodeState {
   #http: HttpServer | undefined;
   #isServing = false;
   #isDraining = false;
-  #onLeft: () => void = () => {};
-  /** Resolves when the node was asked to leave, and its slots are others' now. */
-  readonly left = new Promise<void>((resolve) => {
-    this.#onLeft = resolve;
-  });
-  #wasMember = false;
   #draining: Promise<void> | undefined;
 
   private constructor(parts: DaemonParts) {
@@ -95,6 +91,7 @@ export class Daemon implements NodeState {
       },
       place.topology,
     );
+    this.#leaving = new Leaving({ registry, self: place.self, log, view: () => this.topology });
     this.#supervisor = new Supervisor({
       arena,
       log,
@@ -112,6 +109,7 @@ export class Daemon implements NodeState {
         logLevel: config.logLevel,
         topology: this.topology,
         onPartition: config.onPartition,
+        rebalanceBytesPerSecond: config.rebalanceRate,
         secret,
       },
       events: {
@@ -186,6 +184,23 @@ export class Daemon implements NodeState {
     ];
   }
 
+  get rebalance(): RebalanceStatus {
+    return this.#plane.rebalance;
+  }
+
+  /** Resolves when the node was asked to leave, and its slots are others' now. */
+  get left(): Promise<void> {
+    return this.#leaving.left;
+  }
+
+  /** @throws ConfigError when that cannot be */
+  async directRebalance(word: RebalanceWord): Promise<void> {
+    const record = await directRebalance(this.#parts.registry, word);
+    this.#log.info({ event: 'rebalance', ...word }, `an operator has data move otherwise: ${word.kind}`);
+    // Whoever asked is told what holds, before the registry's watch tells of it.
+    if (record !== undefined) this.#plane.onRecord(record);
+  }
+
   /** @throws ConfigError when that cannot be */
   async wantMember(name: string, wanted: 'in' | 'drain'): Promise<void> {
     await wantMember(this.#parts.registry, name, wanted);
@@ -199,6 +214,11 @@ export class Daemon implements NodeState {
     this.#log.level = level;
     this.#supervisor.setLogLevel(level);
     this.#log.info({ event: 'log-level', to: level }, `log level is ${level}`);
+  }
+
+  /** Before it stops: has others take all it has, if `--drain-on-stop` says so and somebody is there to take it. */
+  async leaveIfToldTo(signal: AbortSignal): Promise<void> {
+    if (this.#config.drainOnStop) await this.#leaving.beforeStop(signal);
   }
 
   /**
@@ -222,7 +242,9 @@ export class Daemon implements NodeState {
 
   async #serve(): Promise<void> {
     const { config, registry, lease, arena, orphans, place } = this.#parts;
-    for (const record of await registry.list('members/')) this.#plane.onRecord(record);
+    for (const prefix of ['members/', 'rebalance']) {
+      for (const record of await registry.list(prefix)) this.#plane.onRecord(record);
+    }
     await orphans?.makeRoom(arena, config.workers);
     this.#supervisor.adopt(this.topology);
     this.#port = await this.#supervisor.start();
@@ -269,33 +291,13 @@ export class Daemon implements NodeState {
     const overlay = { away: namesIn('away'), returning: namesIn('returning') };
     this.#log.info({ event: 'topology', epoch, ...overlay, isFilling: view.isFilling }, `the topology: epoch ${epoch}`);
     this.#supervisor.adopt(view);
-    void this.#leaveIfGone(view);
-  }
-
-  /** A member that was asked to leave, and has nothing left that is the cluster's, ends. */
-  async #leaveIfGone({ members }: TopologyView): Promise<void> {
-    const { registry, place } = this.#parts;
-    const isMember = members.some(({ name }) => name === place.self.name);
-    if (isMember) this.#wasMember = true;
-    if (isMember || !this.#wasMember || this.#isDraining) return;
-    let hasLeft: boolean | undefined;
-    while (hasLeft === undefined && !this.#isDraining) {
-      hasLeft = await leave(registry, place.self).catch((error: unknown) => {
-        this.#log.warn({ event: 'leave-failed', err: error }, 'the registry does not say whether this node may end');
-        return undefined;
-      });
-      if (hasLeft === undefined) await sleep(FAREWELL_MS);
-    }
-    if (hasLeft !== true) return;
-    this.#log.info({ event: 'left' }, `${place.self.name} has left the cluster`);
-    // Who has not heard yet is still sent on; a connection that closed would fail what is on it.
-    await sleep(FAREWELL_MS);
-    this.#onLeft();
+    void this.#leaving.consider(view);
   }
 
   async #drain(): Promise<void> {
     const { arena, footprint, registry } = this.#parts;
     this.#isDraining = true;
+    this.#leaving.close();
     this.#log.info({ event: 'draining' }, 'draining');
     await this.#client?.close();
     await this.#http?.close();
@@ -348,6 +350,8 @@ export class Daemon implements NodeState {
       stats: this.#parts.arena.stats(),
       report: this.#supervisor.report(),
       topology: this.topology,
+      rebalance: this.rebalance,
+      handOvers: this.#report.handOvers,
       isCoordinator: this.#plane.isCoordinator,
       possibleLossSlots: this.#report.possibleLossSlots,
       isInSync: this.#report.syncedEpoch === this.topology.epoch,

@@ -130,7 +130,7 @@ async function isAnybodyElse(registry: Registry, { current }: TopologyRecord, na
   return false;
 }
 
-async function changeMember(
+export async function changeMember(
   registry: Registry,
   self: BaseMember,
   change: (found: MemberRecord) => MemberRecord,

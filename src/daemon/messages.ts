@@ -18,6 +18,8 @@ export interface WorkerBoot {
   readonly topology: TopologyView;
   /** What this node does when it is cut off from the registry; the same in the whole cluster. */
   readonly onPartition: OnPartition;
+  /** How fast it moves data as long as no operator says otherwise; 0: as fast as it can. */
+  readonly rebalanceBytesPerSecond: number;
   /** Of the cluster, for the handshake between nodes; empty when it has none. */
   readonly secret: string;
 }

@@ -5,7 +5,7 @@
  * somebody asks. Labels never carry keys or clients.
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { TopologyView } from '../cluster/index.js';
+import type { RebalanceStatus, TopologyView } from '../cluster/index.js';
 import type { NativeStats } from '../store/index.js';
 import type { WorkerReport } from './messages.js';
 
@@ -14,6 +14,9 @@ export interface NodeFigures {
   readonly stats: NativeStats;
   readonly report: WorkerReport;
   readonly topology: TopologyView;
+  readonly rebalance: RebalanceStatus;
+  /** Slots that this node leads and is to hand over. */
+  readonly handOvers: number;
   readonly isCoordinator: boolean;
   readonly possibleLossSlots: number;
   readonly isInSync: boolean;
@@ -50,6 +53,16 @@ const GAUGES: readonly (readonly [name: string, help: string, reading: Reading])
     'Slots led here of which acknowledged writes may be missing',
     ({ possibleLossSlots }) => possibleLossSlots,
   ],
+  [
+    'henge_rebalance_paused',
+    '1 while an operator has it that no data moves when nodes join or leave',
+    ({ rebalance }) => Number(rebalance.isPaused),
+  ],
+  [
+    'henge_hand_over_slots',
+    'Slots this node leads and is to hand over, or settle with other copies',
+    ({ handOvers }) => handOvers,
+  ],
   ['henge_slots', 'Slots this node leads', ({ slots }) => slots],
   ['henge_workers', 'Workers configured', ({ workers }) => workers],
   ['henge_workers_ready', 'Workers serving', ({ workersReady }) => workersReady],
@@ -83,6 +96,27 @@ const COUNTERS: readonly (readonly [name: string, help: string, reading: Reading
   ],
   ['henge_connections_timed_out_total', 'Connections closed for silence', ({ report }) => report.timedOutTotal],
 ];
+
+/** The cluster's, as this node hears of them; all 0 while the list of members stays. */
+const REBALANCE_GAUGES: readonly (readonly [name: string, help: string, states: Readonly<Record<string, Reading>>])[] =
+  [
+    [
+      'henge_rebalance_slots',
+      'Slots that get another leader or other copies, done and left',
+      {
+        done: ({ rebalance }) => rebalance.slotsDone,
+        left: ({ rebalance }) => rebalance.slotsTotal - rebalance.slotsDone,
+      },
+    ],
+    [
+      'henge_rebalance_bytes',
+      'Bytes of items that move between nodes, sent and left, as the nodes estimate it',
+      {
+        done: ({ rebalance }) => rebalance.bytesDone,
+        left: ({ rebalance }) => rebalance.bytesTotal - rebalance.bytesDone,
+      },
+    ],
+  ];
 
 /** What a member may be; a state nobody is in is a figure too. */
 const MEMBER_STATES = ['in', 'away', 'returning', 'drain', 'gone'] as const;
@@ -123,6 +157,17 @@ export class Metrics {
         registers,
         collect: function () {
           this.set(reading(figures()));
+        },
+      });
+    }
+    for (const [name, help, states] of REBALANCE_GAUGES) {
+      new Gauge({
+        name,
+        help,
+        labelNames: ['state'],
+        registers,
+        collect: function () {
+          for (const [state, reading] of Object.entries(states)) this.set({ state }, reading(figures()));
         },
       });
     }

@@ -1,9 +1,10 @@
 /**
  * Runs a node as this process: from its configuration to its exit status, with the signals in between.
  *
- * SIGTERM and SIGINT drain and exit with 0, a second one exits at once with 1; SIGHUP reads the log level again. A
- * process that was started with a channel to its parent (`henge dev`, tests) says over it when it is ready, and drains
- * when the parent is gone. After a fatal error the status is never 0.
+ * SIGTERM and SIGINT drain and exit with 0, a second one exits at once with 1; SIGHUP reads the log level again. With
+ * `--drain-on-stop` the node leaves its cluster before that, and a signal that comes meanwhile ends the waiting: it
+ * then stops as if the option were not there. A process that was started with a channel to its parent (`henge dev`,
+ * tests) says over it when it is ready, and drains when the parent is gone. After a fatal error the status is never 0.
  */
 import { ConfigError, type ConfigInput, type LoadedConfig, loadConfig } from './config.js';
 import { Daemon } from './daemon.js';
@@ -43,16 +44,26 @@ export async function runNode(loaded: LoadedConfig, input: ConfigInput): Promise
 
 class Lifetime {
   daemon: Daemon | undefined;
+  /** While the node leaves its cluster before it stops. */
+  #leaving: AbortController | undefined;
   #isEnding = false;
 
   constructor(private readonly log: Logger) {
-    process.on('SIGTERM', () => this.end('SIGTERM'));
-    process.on('SIGINT', () => this.end('SIGINT'));
-    if (process.send) process.once('disconnect', () => this.#isEnding || this.end('end of the parent'));
+    process.on('SIGTERM', () => void this.#onSignal('SIGTERM'));
+    process.on('SIGINT', () => void this.#onSignal('SIGINT'));
+    if (process.send) process.once('disconnect', () => this.end('end of the parent'));
+  }
+
+  async #onSignal(signal: string): Promise<void> {
+    if (this.daemon === undefined || this.#isEnding || this.#leaving?.signal.aborted) process.exit(1);
+    if (this.#leaving !== undefined) return this.#leaving.abort();
+    this.#leaving = new AbortController();
+    await this.daemon.leaveIfToldTo(this.#leaving.signal);
+    this.end(signal);
   }
 
   end(why: string): void {
-    if (this.#isEnding) process.exit(1);
+    if (this.#isEnding) return;
     this.#isEnding = true;
     this.log.info({ event: 'ending', why }, `ending: ${why}`);
     if (this.daemon === undefined) process.exit(1);

@@ -35,6 +35,7 @@ export function workerWorld({ boot, arena, native, plane, log, tell, learned, co
   return {
     self,
     onPartition,
+    rebalanceBytesPerSecond: boot.rebalanceBytesPerSecond,
     native,
     slots: SLOTS,
     slotsPerSegment: arena.slotsPerSegment,

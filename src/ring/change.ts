@@ -74,6 +74,29 @@ export function combineRows(current: RowTable, next: RowTable, isCancelled: bool
   return { rf: current.rf, width, members, rows, roles };
 }
 
+/**
+ * By member, the slots that get another leader or other copies: each is counted for who leads it when the change
+ * begins, or in one that is called off for who hands it back. What a node says of itself while the change goes on
+ * (cluster/worker/hand-over.ts) is counted by the same rule.
+ */
+export function changingSlots({ rows, roles, width, members }: RowTable, isCancelled: boolean): Uint32Array {
+  const counts = new Uint32Array(members.length);
+  for (let from = 0; from < rows.length; from += width) {
+    let former = NO_NODE;
+    let hasOtherCopies = false;
+    for (let at = from; at < from + width && rows[at] !== NO_NODE; at++) {
+      const entry = roles[at] as number;
+      if ((entry & RowMark.FORMER) !== 0) former = rows[at] as number;
+      if ((entry & RowMark.NEXT) === 0 || roleOf(entry) === RowRole.RECEIVER) hasOtherCopies = true;
+    }
+    const isLed = rows[from] !== NO_NODE && roleOf(roles[from] as number) !== RowRole.AWAY;
+    const settler = isLed && hasOtherCopies && !isCancelled ? (rows[from] as number) : NO_NODE;
+    const member = former === NO_NODE ? settler : former;
+    if (member !== NO_NODE) counts[member] = (counts[member] as number) + 1;
+  }
+  return counts;
+}
+
 const isMemberOrReceiver = (entry: number): boolean =>
   roleOf(entry) === RowRole.MEMBER || roleOf(entry) === RowRole.RECEIVER;
 

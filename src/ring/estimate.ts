@@ -10,7 +10,7 @@
 import type { MovementPlan } from './plan.js';
 import type { RingMember } from './points.js';
 import { SLOTS } from './slot.js';
-import { NO_NODE, primaryOf, type SlotTable } from './table.js';
+import { boundOf, NO_NODE, primaryOf, type SlotTable } from './table.js';
 
 export interface Amount {
   readonly items: number;
@@ -78,6 +78,10 @@ export function estimateMovement(
 export interface Balance {
   /** The most that a member holds at any one rank, as a multiple of its weighted share. 1 is even. */
   readonly peak: number;
+  /** The member that holds it; undefined when nobody holds anything. */
+  readonly fullest: string | undefined;
+  /** Copies that members hold above the bound of their share, all ranks together: what zones and weights force. */
+  readonly copiesOverBound: number;
   /** Slots with two copies or more in one zone. */
   readonly slotsSharingZone: number;
 }
@@ -98,10 +102,15 @@ export function balanceOf(table: SlotTable, members: readonly RingMember[]): Bal
     }
     if (new Set([...row].map((member) => zones[member])).size < row.length) slotsSharingZone++;
   }
-  const ratios = loads.flatMap((load) =>
-    weights.map((weight, member) => (load[member] ?? 0) / ((SLOTS * weight) / weightSum)),
-  );
-  return { peak: Math.max(0, ...ratios), slotsSharingZone };
+  let [peak, fullest, copiesOverBound] = [0, undefined as string | undefined, 0];
+  for (const load of loads) {
+    for (const [member, weight] of weights.entries()) {
+      const [held, share] = [load[member] ?? 0, (SLOTS * weight) / weightSum];
+      copiesOverBound += Math.max(0, held - boundOf(share));
+      if (held / share > peak) [peak, fullest] = [held / share, table.members[member]];
+    }
+  }
+  return { peak, fullest, copiesOverBound, slotsSharingZone };
 }
 
 function plus(left: Amount, right: Amount): Amount {

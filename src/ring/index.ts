@@ -5,7 +5,7 @@
  * functions without state; other folders import this file only.
  */
 
-export { combineRows, RowMark, roleOf } from './change.js';
+export { changingSlots, combineRows, RowMark, roleOf } from './change.js';
 export { type Amount, type Balance, balanceOf, estimateMovement, type MemberEstimate } from './estimate.js';
 export { KeptTables } from './kept.js';
 export {

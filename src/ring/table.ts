@@ -32,6 +32,10 @@ export interface SlotTable {
 /** How much of its weighted share a member holds at any one rank, at most, where the members allow it. */
 export const LOAD_FACTOR_MAX = 1.05;
 
+/** Slots that a member with this share holds at any one rank, at most, where the members allow it. */
+export const boundOf = (share: number, loadFactorMax: number = LOAD_FACTOR_MAX): number =>
+  Math.max(Math.ceil(share), Math.floor(loadFactorMax * share));
+
 /** The bound yields by this part of a member's share at a time. */
 const YIELD_STEP = 0.05;
 
@@ -136,7 +140,7 @@ class RowChooser {
     this.zones = Uint16Array.from(members, ({ zone = '' }) => zoneNames.indexOf(zone));
     this.zoneCount = zoneNames.length;
     this.shares = Float64Array.from(members, ({ weight = 1 }) => (slots * weight) / weightSum);
-    this.bounds = this.shares.map((share) => Math.max(Math.ceil(share), Math.floor(loadFactorMax * share)));
+    this.bounds = this.shares.map((share) => boundOf(share, loadFactorMax));
     this.loads = Array.from({ length: copies }, () => new Uint16Array(members.length));
   }
 

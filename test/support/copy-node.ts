@@ -113,6 +113,7 @@ export class CopyWorker {
     this.core = new WorkerCore({
       self: { name: member.name, number: member.number, incarnation: arena.incarnation },
       onPartition: world.onPartition,
+      rebalanceBytesPerSecond: 0,
       native: this.native,
       slots: SLOTS,
       slotsPerSegment: SLOTS_PER_SEGMENT,

@@ -3,3 +3,4 @@ export { type Decision, decide, type Known } from './coordinator.js';
 export type { ControlEnv, ControlLease, ProbeAnswer, ProbeResult, PutOutcome, Timer } from './env.js';
 export { PROBE_MS_MAX } from './failure.js';
 export { type ControlOptions, ControlPlane } from './plane.js';
+export type { NodeProgress, RebalanceStatus } from './progress.js';

@@ -15,6 +15,7 @@ import {
   MemberRecord,
   memberKey,
   participantsOf,
+  RebalanceRecord,
   TopologyRecord,
   type TopologyView,
   topologyView,
@@ -25,6 +26,7 @@ import { decide, type Known } from './coordinator.js';
 import type { ControlEnv, ControlLease, PutOutcome, Timer } from './env.js';
 import { type Expectation, Leases, Prober } from './failure.js';
 import { Member } from './member.js';
+import { ChangeProgress, type RebalanceStatus } from './progress.js';
 
 /**
  * Leases' lives for which those are not judged whom this node has not seen yet; members that never started get the
@@ -56,7 +58,9 @@ export class ControlPlane {
   readonly #prober: Prober;
   readonly #members = new Map<string, Revised<MemberRecord>>();
   readonly #awaySinceMs = new Map<string, number>();
+  readonly #progress = new ChangeProgress();
   #topology: Revised<TopologyRecord>;
+  #rebalance: Revised<RebalanceRecord> | undefined;
   #epochSinceMs: number;
   /** Learned from a peer, while the registry has not told of it. */
   #peerView: TopologyView | undefined;
@@ -81,6 +85,7 @@ export class ControlPlane {
   start(opened?: { readonly lease: ControlLease; readonly told: AliveRecord }): void {
     this.#member.begin(opened);
     this.#shownView = JSON.stringify(this.view);
+    this.#progress.saw({ view: this.view, alive: this.#leases.alive, nowMs: this.#env.monoMs() });
     this.#tick();
   }
 
@@ -93,13 +98,18 @@ export class ControlPlane {
 
   get view(): TopologyView {
     const records = new Map([...this.#members].map(([name, { value }]) => [name, value]));
-    const view = topologyView(this.#topology.value, this.#options.rf, records);
+    const view = topologyView(this.#topology.value, this.#options.rf, records, this.#rebalance?.value);
     return this.#peerView !== undefined && this.#peerView.epoch > view.epoch ? this.#peerView : view;
   }
 
   /** What others are to be told of this node. */
   get aliveRecord(): AliveRecord {
     return this.#member.aliveRecord();
+  }
+
+  /** How far a change of the list of members is, by what the nodes say of themselves. */
+  get rebalance(): RebalanceStatus {
+    return this.#progress.status({ view: this.view, alive: this.#leases.alive, nowMs: this.#env.monoMs() });
   }
 
   get isCoordinator(): boolean {
@@ -126,6 +136,7 @@ export class ControlPlane {
   onRecord(told: RegistryRecord | RegistryAbsence): void {
     const { key, value } = told;
     if (key === 'topology') this.#onTopology(told);
+    else if (key === 'rebalance') this.#onRebalance(told);
     else if (key === 'coordinator') this.#member.coordinated(value !== undefined);
     else if (key.startsWith('members/')) this.#onMember(told);
     else if (key.startsWith('alive/')) this.#onAlive(key.slice('alive/'.length), value);
@@ -152,6 +163,12 @@ export class ControlPlane {
     }
   }
 
+  #onRebalance({ value, revision }: RegistryRecord | RegistryAbsence): void {
+    const parsed = RebalanceRecord.safeParse(value);
+    if (!parsed.success || revision <= (this.#rebalance?.revision ?? 0)) return;
+    this.#rebalance = { value: parsed.data, revision };
+  }
+
   #onMember({ value, revision }: RegistryRecord | RegistryAbsence): void {
     const parsed = MemberRecord.safeParse(value);
     if (!parsed.success || revision <= (this.#members.get(parsed.data.name)?.revision ?? 0)) return;
@@ -176,12 +193,13 @@ export class ControlPlane {
     this.#timer = this.#env.setTimer(TICK_MS, () => this.#tick());
   }
 
-  /** Tells the workers if there is something new to see: an epoch, or where a member is. */
+  /** Tells the workers if there is something new to see: an epoch, where a member is, how fast data is to move. */
   #show(): void {
     const { view } = this;
     const text = JSON.stringify(view);
     if (text === this.#shownView) return;
     this.#shownView = text;
+    this.#progress.saw({ view, alive: this.#leases.alive, nowMs: this.#env.monoMs() });
     this.#env.adopt(view);
   }
 

@@ -7,6 +7,8 @@
  *             ▼  │ somebody who was to join died: the change shrinks
  *           base + next, isCancelled ─▶ base         when every slot went back
  *
+ * It is called off when of those who take part in it all are wanted as they stand in the base, and nobody else.
+ *
  * A change begins only when nobody is away or returning, and everybody has the epoch before: who misses one must take
  * over what it leads. Those who are wanted while one is under way wait for the next one, so that several who come
  * together make one change and not several.
@@ -42,7 +44,8 @@ export function planned(known: Candidates, { away, isSettled }: Situation): Chan
   if (isCancelled) return stays;
   const left = next.filter(({ name }) => !away.includes(name) || base.some((member) => member.name === name));
   if (left.length < next.length) return isSameList(left, base) ? none : { base, next: left, isCancelled: false };
-  return isSameList(wanted, base) ? { ...stays, isCancelled: true } : stays;
+  const takesPart = ({ name }: BaseMember): boolean => participantsOf(current).some((member) => member.name === name);
+  return isSameList(wanted.filter(takesPart), base) ? { ...stays, isCancelled: true } : stays;
 }
 
 /**

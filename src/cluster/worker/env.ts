@@ -42,6 +42,8 @@ export const NO_REPORT: ClusterReport = {
 export interface WorkerEnv {
   readonly self: { readonly name: string; readonly number: number; readonly incarnation: string };
   readonly onPartition: OnPartition;
+  /** How fast this node moves data as long as no operator says otherwise; 0: as fast as it can. */
+  readonly rebalanceBytesPerSecond: number;
   readonly native: NativeWorker;
   /** Of this memory: 16,384 and 16 in production. */
   readonly slots: number;

@@ -9,6 +9,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Henge, HengeError, type HengeErrorCode, type Ttl } from '../../client/index.js';
+import { readBody } from './body.js';
 import type { NodeState } from './node-state.js';
 import { HttpError, respond } from './respond.js';
 
@@ -88,19 +89,10 @@ async function storeBody(
   { ttl, bytesMax }: Storing,
 ): Promise<void> {
   const tooLarge = () => new HttpError(413, `a value has at most ${bytesMax} bytes`, 'VALUE_TOO_LARGE');
-  if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  // Leaving the loop by an exception would destroy the socket, and with it the answer.
-  const body = request.iterator({ destroyOnReturn: false });
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > bytesMax) throw tooLarge();
-    chunks.push(chunk);
-  }
+  const body = await readBody(request, bytesMax, tooLarge);
   // A number alone is milliseconds, as everywhere in the client.
   const ttlOption = ttl === null ? {} : { ttl: (/^\d+$/.test(ttl) ? Number(ttl) : ttl) as Ttl };
-  await client.set(key, Buffer.concat(chunks), ttlOption);
+  await client.set(key, body, ttlOption);
 }
 
 function statusOf(code: HengeErrorCode): number {

@@ -3,7 +3,7 @@
  *
  * However many dashboards are open, the nodes are asked at most once in FRESH_MS.
  */
-import type { TopologyMember } from '../../cluster/index.js';
+import type { RebalanceStatus, TopologyMember } from '../../cluster/index.js';
 import type { NodeState } from './node-state.js';
 
 const FRESH_MS = 500;
@@ -11,6 +11,7 @@ const FRESH_MS = 500;
 export interface ClusterView {
   readonly epoch: number;
   readonly rf: number;
+  readonly rebalance: RebalanceStatus;
   readonly nodes: readonly (TopologyMember & { readonly stats?: Record<string, unknown>; readonly error?: string })[];
 }
 
@@ -40,6 +41,6 @@ export class ClusterFigures {
         return { ...member, error: error instanceof Error ? error.message : String(error) };
       }
     });
-    return { epoch, rf, nodes: await Promise.all(nodes) };
+    return { epoch, rf, rebalance: this.#node.rebalance, nodes: await Promise.all(nodes) };
   }
 }

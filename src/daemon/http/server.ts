@@ -14,6 +14,7 @@ import { serveCache } from './cache.js';
 import { ClusterFigures } from './figures.js';
 import { changeMembers, MEMBERS_PATH } from './members.js';
 import type { NodeState } from './node-state.js';
+import { directRebalance, REBALANCE_PATH } from './rebalance.js';
 import { HttpError, respond, respondJson } from './respond.js';
 
 /** Probes, scrapes, some dashboards, an application or two; the data port is for more. */
@@ -94,6 +95,11 @@ export class HttpServer {
     if (path.startsWith(MEMBERS_PATH)) {
       return changeMembers({ request, response, words: path.slice(MEMBERS_PATH.length).split('/'), node: this.#node });
     }
+    if (path.startsWith(REBALANCE_PATH)) {
+      const query = new URLSearchParams(target.slice(path.length));
+      const action = path.slice(REBALANCE_PATH.length);
+      return directRebalance({ request, response, action, query, node: this.#node });
+    }
     const answer = this.#pages[path];
     if (answer === undefined) throw new HttpError(404, `there is nothing at ${path}`);
     if (request.method !== 'GET' && request.method !== 'HEAD') {
@@ -112,6 +118,7 @@ export class HttpServer {
     },
     '/metrics': async (response) => respond(response, 200, this.#metrics.contentType, await this.#metrics.text()),
     '/v1/topology': (response) => respondJson(response, 200, this.#node.topology),
+    '/v1/rebalance': (response) => respondJson(response, 200, this.#node.rebalance),
     '/v1/cluster': async (response) => respondJson(response, 200, await this.#figures.read()),
     '/': (response) => respond(response, 200, 'text/html; charset=utf-8', this.#dashboard),
   };

@@ -77,6 +77,7 @@ export class SimWorker {
     this.core = new WorkerCore({
       self: node.identity,
       onPartition: node.world.options.onPartition,
+      rebalanceBytesPerSecond: 0,
       native: mutatedNative(this.native, node.installOptions),
       slots: node.arena.slots,
       slotsPerSegment: node.arena.slotsPerSegment,

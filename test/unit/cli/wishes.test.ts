@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { membersAfter, parseAdd, parseRemove, parseReweight } from '../../../src/cli/plan/wishes.js';
+import { membersAfter, parseAdd, parseRemove, parseReweight, parseRezone } from '../../../src/cli/plan/wishes.js';
 
 const MEMBERS = [
   { name: 'a', weight: 1, zone: 'x' },
@@ -21,6 +21,10 @@ describe('a wish', () => {
   it.each(['', 'a', 'a=', 'a=0', 'a=1=2', '=1'])('to reweight cannot be %j', (text) => {
     expect(() => parseReweight(text)).toThrow();
   });
+
+  it.each(['', 'a', 'a=', 'a=x=y', '=x'])('to be in another zone cannot be %j', (text) => {
+    expect(() => parseRezone(text)).toThrow();
+  });
 });
 
 describe('the members after some wishes', () => {
@@ -33,12 +37,22 @@ describe('the members after some wishes', () => {
     expect(MEMBERS[1]?.weight).toBe(2);
   });
 
+  it('may have both another weight and another zone', () => {
+    expect(membersAfter(MEMBERS, [parseRezone('a=z'), parseReweight('a=4')])[0]).toEqual({
+      name: 'a',
+      weight: 4,
+      zone: 'z',
+    });
+  });
+
   it('are not told when the wishes do not fit them', () => {
     expect(() => membersAfter(MEMBERS, [])).toThrow('what is to change');
     expect(() => membersAfter(MEMBERS, [parseAdd('a')])).toThrow("'a' is a member already");
     expect(() => membersAfter(MEMBERS, [parseRemove('c')])).toThrow('there are a, b');
     expect(() => membersAfter(MEMBERS, [parseReweight('c=2')])).toThrow("no node 'c'");
     expect(() => membersAfter(MEMBERS, [parseRemove('a'), parseAdd('a')])).toThrow('named twice');
+    expect(() => membersAfter(MEMBERS, [parseRezone('a=x'), parseRezone('a=y')])).toThrow('named twice');
+    expect(() => membersAfter(MEMBERS, [parseRemove('a'), parseRezone('a=y')])).toThrow('named twice');
     expect(() => membersAfter(MEMBERS, [parseRemove('a'), parseRemove('b')])).toThrow('No node would be left');
   });
 });

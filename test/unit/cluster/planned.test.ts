@@ -83,4 +83,10 @@ describe('a planned change', () => {
     expect(plan({ base: 'ab', alive: 'ab', epoch: { ...epoch, isCancelled: true } })).toBe('ab > a x');
     expect(plan({ base: 'ab', alive: 'ab', epoch: { ...epoch, isCancelled: true }, isDone: true })).toBe('ab');
   });
+  test('is called off although somebody waits for the next one, who then gets a turn', () => {
+    const epoch = { next: listOf('abc') };
+    const wanted = { c: 'drain' } as const;
+    expect(plan({ base: 'ab', alive: 'abcd', epoch, wanted })).toBe('ab > abc x');
+    expect(plan({ base: 'ab', alive: 'abcd', wanted })).toBe('ab > abd');
+  });
 });

@@ -56,6 +56,7 @@ class Listener {
       logLevel: 'silent',
       topology: TOPOLOGY,
       onPartition: 'serve',
+      rebalanceBytesPerSecond: 0,
       secret,
     };
     this.#control = new Control(boot, arena, this.#native);

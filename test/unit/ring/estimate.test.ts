@@ -91,7 +91,13 @@ describe('the balance of a table', () => {
     ];
     // One copy each: three quarters and one quarter are even. Two: each holds every slot, and the small one is full.
     expect(balanceOf(buildSlotTable(members, 1), members).peak).toBeLessThanOrEqual(1.05);
-    expect(balanceOf(buildSlotTable(members, 2), members).peak).toBeGreaterThan(2.5);
+    const even = balanceOf(buildSlotTable(members, 1), members);
+    expect(even).toMatchObject({ copiesOverBound: 0 });
+    const uneven = balanceOf(buildSlotTable(members, 2), members);
+    expect(uneven.peak).toBeGreaterThan(2.5);
+    expect(uneven.fullest).toBe('small');
+    // The second copy of the large one's three quarters, less the small one's bound of a quarter and a twentieth of it.
+    expect(uneven.copiesOverBound).toBeCloseTo(SLOTS * (0.75 - 0.25 * 1.05), -3);
   });
 
   it('counts slots whose copies share a zone', () => {
