@@ -52,7 +52,7 @@ class Call {
   bool bytes(size_t index, const char* name, std::string_view* out) const;
 
  private:
-  static constexpr size_t ARGUMENTS_MAX = 5;
+  static constexpr size_t ARGUMENTS_MAX = 6;
 
   napi_env env_;
   napi_value arguments_[ARGUMENTS_MAX] = {};

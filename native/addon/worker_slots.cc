@@ -163,16 +163,16 @@ napi_value detach(napi_env env, napi_callback_info info) {
 napi_value collect(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();
-  int64_t segment = 0, mask = 0, cursor = 0, sinceMs = 0, bytesMax = 0;
+  int64_t segment = 0, mask = 0, cursor = 0, sinceMs = 0, bytesMax = 0, isHotOnly = 0;
   if (!box.isOpen() || !call.integer(0, "segment", 0, box.memory().view().geometry.segments - 1, &segment) ||
       !call.integer(1, "mask", 0, UINT32_MAX, &mask) || !call.integer(2, "cursor", 0, SAFE_INTEGER_MAX, &cursor) ||
       !call.integer(3, "sinceMs", 0, VERSION_MS_MAX, &sinceMs) ||
-      !call.integer(4, "bytesMax", 1, UINT32_MAX, &bytesMax)) {
+      !call.integer(4, "bytesMax", 1, UINT32_MAX, &bytesMax) || !call.integer(5, "isHotOnly", 0, 1, &isHotOnly)) {
     return nullptr;
   }
-  const Collected collected =
-      box.worker().collect(static_cast<uint32_t>(segment), static_cast<uint32_t>(mask), static_cast<uint64_t>(cursor),
-                           static_cast<uint64_t>(sinceMs), static_cast<size_t>(bytesMax));
+  const Extract wanted{static_cast<uint32_t>(segment), static_cast<uint32_t>(mask), static_cast<uint64_t>(sinceMs),
+                       static_cast<size_t>(bytesMax), isHotOnly != 0};
+  const Collected collected = box.worker().collect(wanted, static_cast<uint64_t>(cursor));
   napi_value object = nullptr;
   napi_create_object(env, &object);
   setField(env, object, "bytes", makeBuffer(env, collected.bytes));

@@ -110,6 +110,15 @@ struct Reigns {
   std::string heldUntilMs; // double each
 };
 
+// What a walk is to send of a segment.
+struct Extract {
+  uint32_t segment = 0;
+  uint32_t mask = 0;     // bit i: the segment's i-th slot
+  uint64_t sinceMs = 0;  // written then or later
+  size_t bytesMax = 0;   // of the records together, if it is more than one
+  bool isHotOnly = false;  // items with hits; nothing of what is gone
+};
+
 struct Collected {
   std::string bytes;  // item records
   uint32_t items = 0;

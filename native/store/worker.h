@@ -61,9 +61,9 @@ class Worker {
   // Visits the items and tombstones of the slots in `mask` (bit i: the segment's i-th slot), some homes a step; the
   // views are good for the call only. Begins at cursor 0; returns the next one, 0 at the segment's end.
   uint64_t walk(uint32_t segment, uint32_t mask, uint64_t cursor, const std::function<void(const Item&)>& visit);
-  // As item records: what was written at `sinceMs` or later, with what is known of the gone, up to `bytesMax` or one
-  // item. Returned at least once: whatever is present throughout.
-  Collected collect(uint32_t segment, uint32_t mask, uint64_t cursor, uint64_t sinceMs, size_t bytesMax);
+  // As item records, from `cursor` on (0 to begin), with what is known of the gone. Returned at least once: whatever is
+  // present throughout.
+  Collected collect(const Extract& wanted, uint64_t cursor);
   Digest digest(uint16_t slot);
   // Takes everything out of slots in which this node has no part, without tombstones: it lives on elsewhere.
   void drop(std::string_view slots);
@@ -216,10 +216,10 @@ class Worker {
 
   template <typename Visit>
   uint64_t visitHomes(uint32_t segment, uint64_t from, uint32_t homes, Visit visit);
-  uint64_t collectGone(uint32_t segment, uint32_t mask, uint64_t set, uint64_t sinceMs, size_t bytesMax,
-                       Collected* out);
-  uint64_t collectItems(uint32_t segment, uint32_t mask, uint64_t from, uint64_t sinceMs, size_t bytesMax,
-                        Collected* out);
+  uint64_t collectGone(const Extract& wanted, uint64_t from, Collected* out);
+  uint64_t collectItems(const Extract& wanted, uint64_t from, Collected* out);
+  uint64_t collectHome(const Extract& wanted, uint64_t from, Collected* out);
+  uint64_t cutHome(const Extract& wanted, uint64_t from, uint64_t next, Collected* home) const;
   void dropSlot(uint16_t slot);
   void sweep();
   // change(slot) for every slot named, under its segment's lock.
@@ -263,6 +263,7 @@ class Worker {
   Written written_;
   int64_t writtenNumber_ = 0;        // what INCREMENT made, for `written_` to point to
   Link links_[PEERS_MAX];
+  std::string whole_;                // a large item put together for a walk
   std::unique_ptr<char[]> scratch_;  // one value: append puts old and new together here
 };
 

@@ -5,6 +5,7 @@
 //   cursor   0 .. sets of version ghosts       ghosts of the segment, floors before the first
 //            ITEMS_FROM + hash                 its items and tombstones, in hash order
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "guard.h"
@@ -26,40 +27,33 @@ void addRecord(Collected* out, const Item& item) {
   out->items++;
 }
 
-// A record in a buffer, and where in the segment's order it stands.
-struct Piece {
-  uint64_t hash;
-  size_t at;
-  size_t bytes;
-};
-
 }  // namespace
 
-Collected Worker::collect(uint32_t segment, uint32_t mask, uint64_t cursor, uint64_t sinceMs, size_t bytesMax) {
+Collected Worker::collect(const Extract& wanted, uint64_t cursor) {
   Collected out;
-  if (segment >= view_.geometry.segments) return out;
+  if (wanted.segment >= view_.geometry.segments) return out;
   if (cursor < ITEMS_FROM) {
-    const uint64_t ghost = collectGone(segment, mask, cursor, sinceMs, bytesMax, &out);
-    const bool isDone = !view_.replicated || ghost >= view_.versionGhostsOf(segment).size();
+    const uint64_t ghost = wanted.isHotOnly ? 0 : collectGone(wanted, cursor, &out);
+    const bool isDone =
+        wanted.isHotOnly || !view_.replicated || ghost >= view_.versionGhostsOf(wanted.segment).size();
     out.next = isDone ? ITEMS_FROM : ghost;
-    if (!isDone || out.bytes.size() >= bytesMax) return out;
+    if (!isDone || out.bytes.size() >= wanted.bytesMax) return out;
     cursor = ITEMS_FROM;
   }
-  const uint64_t hash = collectItems(segment, mask, cursor - ITEMS_FROM, sinceMs, bytesMax, &out);
+  const uint64_t hash = collectItems(wanted, cursor - ITEMS_FROM, &out);
   out.next = hash >= HASHES ? 0 : ITEMS_FROM + hash;
   return out;
 }
 
 // Returns the number of the next ghost. Only who gets a whole slot is told its floor: what is older goes there.
-uint64_t Worker::collectGone(uint32_t segment, uint32_t mask, uint64_t from, uint64_t sinceMs, size_t bytesMax,
-                             Collected* out) {
+uint64_t Worker::collectGone(const Extract& wanted, uint64_t from, Collected* out) {
   if (!view_.replicated) return 0;
   const uint32_t perSegment = view_.geometry.slotsPerSegment;
-  const VersionGhosts ghosts = view_.versionGhostsOf(segment);
-  const auto isWanted = [&](uint32_t slot) { return (mask >> (slot & (perSegment - 1)) & 1) != 0; };
-  if (from == 0 && sinceMs == 0) {
-    const Hold hold(locker_, &view_.segments[segment]);
-    for (uint32_t slot = segment * perSegment; slot < (segment + 1) * perSegment; slot++) {
+  const VersionGhosts ghosts = view_.versionGhostsOf(wanted.segment);
+  const auto isWanted = [&](uint32_t slot) { return (wanted.mask >> (slot & (perSegment - 1)) & 1) != 0; };
+  if (from == 0 && wanted.sinceMs == 0) {
+    const Hold hold(locker_, &view_.segments[wanted.segment]);
+    for (uint32_t slot = wanted.segment * perSegment; slot < (wanted.segment + 1) * perSegment; slot++) {
       const Slot& word = view_.slots[slot];
       if (!isWanted(slot) || word.floorTime == 0) continue;
       Item item;
@@ -70,11 +64,11 @@ uint64_t Worker::collectGone(uint32_t segment, uint32_t mask, uint64_t from, uin
     }
   }
   uint64_t at = from;
-  while (at < ghosts.size() && out->bytes.size() < bytesMax) {
-    const Hold hold(locker_, &view_.segments[segment]);
-    for (uint32_t i = 0; i < GHOSTS_PER_LOCK && at < ghosts.size() && out->bytes.size() < bytesMax; i++, at++) {
+  while (at < ghosts.size() && out->bytes.size() < wanted.bytesMax) {
+    const Hold hold(locker_, &view_.segments[wanted.segment]);
+    for (uint32_t i = 0; i < GHOSTS_PER_LOCK && at < ghosts.size() && out->bytes.size() < wanted.bytesMax; i++, at++) {
       const VersionGhosts::Entry& ghost = ghosts.at(static_cast<uint32_t>(at));
-      if (ghost.hash == 0 || !isWanted(ghost.slot) || ghost.time >> 16 < sinceMs) continue;
+      if (ghost.hash == 0 || !isWanted(ghost.slot) || ghost.time >> 16 < wanted.sinceMs) continue;
       Item item;
       item.kind = protocol::ItemKind::GHOST;
       item.hash = ghost.hash;
@@ -86,42 +80,65 @@ uint64_t Worker::collectGone(uint32_t segment, uint32_t mask, uint64_t from, uin
   return at;
 }
 
-// Returns the hash to go on at. A home that does not fit is cut at a hash.
-uint64_t Worker::collectItems(uint32_t segment, uint32_t mask, uint64_t from, uint64_t sinceMs, size_t bytesMax,
-                              Collected* out) {
-  std::string whole;
-  std::vector<Piece> pieces;
+// Returns the hash to go on at. A home that does not fit is left to the next step, or, if it is more than one step
+// holds, cut at a hash.
+uint64_t Worker::collectItems(const Extract& wanted, uint64_t from, Collected* out) {
   uint64_t at = from;
-  for (uint32_t homes = 0; homes < HOMES_PER_COLLECT && at < HASHES && out->bytes.size() < bytesMax; homes++) {
-    Collected home;
-    pieces.clear();
-    const uint64_t next = visitHomes(segment, at, 1, [&](Index& index, const Entry& entry, const KeyPlace& place) {
-      const bool isWanted = (mask >> (place.slot & (view_.geometry.slotsPerSegment - 1)) & 1) != 0;
-      const Record record(view_, entry.offset());
-      if (!isWanted || place.hash >> 32 < at || record.version().time >> 16 < sinceMs) return true;
-      Item item;
-      if (!readItem(index, entry, place, &whole, &item)) return true;
-      if (record.isExpired(nowMs_)) {
-        item.kind = protocol::ItemKind::GHOST;
-        item.key = item.value = {};
-      }
-      const size_t before = home.bytes.size();
-      addRecord(&home, item);
-      pieces.push_back(Piece{place.hash >> 32, before, home.bytes.size() - before});
-      return true;
-    });
+  for (uint32_t homes = 0; homes < HOMES_PER_COLLECT && at < HASHES && out->bytes.size() < wanted.bytesMax; homes++) {
+    const size_t bytesBefore = out->bytes.size();
+    const uint32_t itemsBefore = out->items;
+    const uint64_t next = collectHome(wanted, at, out);
     if (next == at) break;  // its lock is held for long: the caller comes again
-    std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.hash < b.hash; });
-    for (const Piece& piece : pieces) {
-      // What has the very hash that the step began at goes along in any case, so that every step goes on.
-      const bool fits = out->bytes.empty() || out->bytes.size() + piece.bytes <= bytesMax || piece.hash == from;
-      if (!fits) return piece.hash;
-      out->bytes.append(home.bytes, piece.at, piece.bytes);
-      out->items++;
+    if (out->bytes.size() > wanted.bytesMax) {
+      if (bytesBefore == 0) return cutHome(wanted, at, next, out);
+      out->bytes.resize(bytesBefore);
+      out->items = itemsBefore;
+      return at;
     }
     at = next;
   }
   return at;
+}
+
+// HOT while a node joins or returns: every item goes through here, straight into the frame it travels in.
+uint64_t Worker::collectHome(const Extract& wanted, uint64_t from, Collected* out) {
+  const uint32_t lastSlot = view_.geometry.slotsPerSegment - 1;
+  return visitHomes(wanted.segment, from, 1, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+    const Record record(view_, entry.offset());
+    if ((wanted.mask >> (place.slot & lastSlot) & 1) == 0 || place.hash >> 32 < from) return true;
+    if (record.version().time >> 16 < wanted.sinceMs) return true;
+    if (wanted.isHotOnly && Learner::isNew(record.head()->heat)) return true;
+    Item item;
+    if (!readItem(index, entry, place, &whole_, &item)) return true;
+    if (record.isExpired(nowMs_)) {
+      item.kind = protocol::ItemKind::GHOST;
+      item.key = item.value = {};
+    }
+    addRecord(out, item);
+    return true;
+  });
+}
+
+// Keeps of a home's records the lowest hashes that fit, and returns the hash of the first that does not. What has the
+// very hash that the step began at goes along in any case, so that every step goes on.
+uint64_t Worker::cutHome(const Extract& wanted, uint64_t from, uint64_t next, Collected* home) const {
+  std::vector<std::pair<uint64_t, std::string>> records;
+  std::string_view left = home->bytes;
+  while (!left.empty()) {
+    const std::string_view all = left;
+    Item item;
+    if (!decodeItemRecord(&left, &item)) break;
+    records.emplace_back(item.hash >> 32, all.substr(0, all.size() - left.size()));
+  }
+  std::sort(records.begin(), records.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  *home = Collected{};
+  for (const auto& [hash, bytes] : records) {
+    const bool fits = home->bytes.empty() || home->bytes.size() + bytes.size() <= wanted.bytesMax || hash == from;
+    if (!fits) return hash;
+    home->bytes += bytes;
+    home->items++;
+  }
+  return next;
 }
 
 // The leader no longer knows what it deleted up to this version, so everything older goes; what is left of it comes

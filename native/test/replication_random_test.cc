@@ -225,7 +225,7 @@ struct World {
       if (!hasSlot(slots, slot)) continue;
       uint64_t cursor = 0;
       do {
-        const Collected collected = from.worker().collect(slot / 4, 1u << (slot % 4), cursor, sinceMs, 500);
+        const Collected collected = from.worker().collect({slot / 4u, 1u << (slot % 4), sinceMs, 500}, cursor);
         std::string_view records = collected.bytes;
         Item item;
         while (!records.empty()) {

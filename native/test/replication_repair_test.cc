@@ -178,7 +178,7 @@ TEST("a walk for another node keeps to its bounds and leaves nothing out while i
   for (uint32_t segment = 0; segment < SEGMENTS; segment++) {
     uint64_t cursor = 0;
     do {
-      const Collected collected = node.worker().collect(segment, 0xf, cursor, 0, 2000);
+      const Collected collected = node.worker().collect({segment, 0xf, 0, 2000}, cursor);
       std::string_view records = collected.bytes;
       uint32_t items = 0;
       Item item;
@@ -208,7 +208,7 @@ TEST("a walk takes only the slots and the time asked for") {
   node.setClock(node.ms + 5);
   for (int i = 0; i < 200; i++) node.set("new" + std::to_string(i), "v");
   const uint32_t slot = node.slotOf("new7");
-  const Collected collected = node.worker().collect(slot / 4, 1u << (slot % 4), 0, node.ms, 1 << 20);
+  const Collected collected = node.worker().collect({slot / 4u, 1u << (slot % 4), node.ms, 1 << 20}, 0);
   std::string_view records = collected.bytes;
   Item item;
   bool isFound = false;

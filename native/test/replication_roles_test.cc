@@ -215,7 +215,7 @@ TEST("a new leader merges what the others have, and passes it on") {
   CHECK(!hasSlot(second.worker().peerBits(1).missed, slot) && hasSlot(second.worker().peerBits(3).whole, slot));
   for (uint32_t segment = 0; segment < SEGMENTS; segment++) {
     std::string_view records;
-    const Collected collected = third.worker().collect(segment, 0xf, 0, 0, 1 << 20);
+    const Collected collected = third.worker().collect({segment, 0xf, 0, 1 << 20}, 0);
     records = collected.bytes;
     Item item;
     while (!records.empty()) {

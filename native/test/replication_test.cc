@@ -131,7 +131,7 @@ TEST("what a full or broken link does not carry is missed, and catch-up brings e
   CHECK(bits.sinceMs == pair.leader.ms && isEmpty(bits.whole));
   pair.leader.worker().setLinkFull(pair.link.handle(), false);
   const uint32_t slot = pair.leader.slotOf("key");
-  const Collected collected = pair.leader.worker().collect(slot / 4, 0xf, 0, bits.sinceMs, 1 << 20);
+  const Collected collected = pair.leader.worker().collect({slot / 4u, 0xf, bits.sinceMs, 1 << 20}, 0);
   CHECK(collected.items == 1);
   catchUp(pair.leader, pair.leader.worker(), pair.copy);
   CHECK(pair.copy.get("key", ReadLevel::NEAREST) == "value");

@@ -83,6 +83,7 @@ export class DataPlane {
   #accepted = 0;
   #rejected = 0;
   #timedOut = 0;
+  #requestsServed = 0;
 
   constructor({ native, control, installedEpoch, connectionsMax, idleTimeoutMs }: DataPlaneOptions) {
     this.#native = native;
@@ -95,6 +96,11 @@ export class DataPlane {
     native.useInput(this.#input);
     native.useOutput(this.#output);
     this.#timer = setInterval(() => this.#onTick(), TICK_MS);
+  }
+
+  /** Chunks of clients' requests so far. */
+  get requestsServed(): number {
+    return this.#requestsServed;
   }
 
   /** What sockets of this worker read into. */
@@ -250,6 +256,7 @@ export class DataPlane {
    */
   #run(connection: Connection, bytes: number): void {
     connection.heardAtTick = this.#tick;
+    if (connection.nodeNumber === 0) this.#requestsServed++;
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const length = this.#native.execute(connection.id, round === 0 ? bytes : 0);
       const flags = this.#flags[0];

@@ -295,9 +295,17 @@ export interface NativeWorker {
   detach(nodeNumber: number): void;
   /**
    * Items of a segment's slots (bit i of `mask`: its i-th slot) written at `sinceMs` or later, tombstones included,
-   * from `cursor` (0 to begin) on, until `bytesMax` or a few hundred homes are reached.
+   * from `cursor` (0 to begin) on, until `bytesMax` or a few hundred homes are reached. `isHotOnly` 1: of these, items
+   * with hits.
    */
-  collect(segment: number, mask: number, cursor: number, sinceMs: number, bytesMax: number): Collected;
+  collect(
+    segment: number,
+    mask: number,
+    cursor: number,
+    sinceMs: number,
+    bytesMax: number,
+    isHotOnly: number,
+  ): Collected;
   /**
    * Takes note that what is missed by a peer in these slots is about to be sent: clears missed and whole. Should this
    * worker die before it says how that ended, it is missed again.

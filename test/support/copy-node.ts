@@ -119,6 +119,8 @@ export class CopyWorker {
       slotsPerSegment: SLOTS_PER_SEGMENT,
       installedEpoch: () => arena.epoch(),
       isFenced: () => false,
+      requestsServed: () => 0,
+      bytesHeld: () => arena.stats().bytes,
       evictions: () => arena.stats().evictions,
       monoMs: () => world.nowMs,
       wallMs: () => world.nowMs,

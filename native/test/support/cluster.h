@@ -212,7 +212,7 @@ inline std::string catchUp(Node& leader, Worker& steward, Node& copy, size_t byt
       }
       uint64_t cursor = 0;
       do {
-        const Collected collected = steward.collect(segment, mask, cursor, isWhole ? 0 : bits.sinceMs, bytesMax);
+        const Collected collected = steward.collect({segment, mask, isWhole ? 0 : bits.sinceMs, bytesMax}, cursor);
         std::string_view records = collected.bytes;
         Item item;
         while (!records.empty()) {

@@ -11,22 +11,35 @@
  * New writes travel on the same link as ever, before, between and behind the batches; versions sort it out.
  *
  * A returning member is first asked what it wrote alone (merges.ts). Stand-ins get old items only once the epoch says
- * that the missing member is not expected back soon. One stream runs at a time: a node that returns needs items from
- * all others, and others have requests to serve.
+ * that the missing member is not expected back soon. Each peer has a stream of its own, and what it lacks for other
+ * reasons goes before what it is to have by a list of members that comes: only the latter has a pace (pace.ts). Of
+ * slots of which all is to be sent the items in use go first, then everything (REPLICATION rule 26): what turns hot
+ * between the two is in the second.
  */
 
 import { Status } from '../../protocol/index.js';
 import { RowRole } from '../../ring/index.js';
-import { type PeerBits, type SlotBits, SlotFlag } from '../../store/index.js';
+import { type PeerBits, type SlotBits, SlotFlag, SlotState } from '../../store/index.js';
 import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
 import type { Heartbeats } from './heartbeats.js';
 import { ItemStream, type Portion, type StreamEnd } from './item-stream.js';
 import type { Layout } from './layout.js';
 import type { Merges } from './merges.js';
+import type { Pace } from './pace.js';
 import { epochOf, syncedFrame } from './peer-frames.js';
 import type { Peers } from './peers.js';
-import { bothBits, countSlots, hasSlot, isNoSlot, noSlots, slotsOf, slotsWhere, withoutBits } from './slot-bits.js';
+import {
+  bothBits,
+  countSlots,
+  eitherBits,
+  hasSlot,
+  isNoSlot,
+  noSlots,
+  slotsOf,
+  slotsWhere,
+  withoutBits,
+} from './slot-bits.js';
 import { flaggedSlots, type Survey } from './survey.js';
 import type { Holding } from './take-over.js';
 
@@ -41,10 +54,24 @@ interface Leg {
   readonly layout: Layout;
   readonly portions: readonly Portion[];
   readonly slots: SlotBits;
+  /** Of slots that the peer is to have by the list of members that comes. */
+  readonly isMove: boolean;
+  /** The items in use alone, ahead of all: nothing is proved by it. */
+  readonly isHotOnly: boolean;
   readonly stream: ItemStream;
 }
 
+/** What one leg is to send, and whose. */
+type Errand = Pick<Leg, 'number' | 'slots' | 'portions' | 'isMove' | 'isHotOnly'>;
+
+/** What is sent for a change of the list of members, in bytes. */
+export interface Moving {
+  readonly movedBytes: number;
+  readonly toMoveBytes: number;
+}
+
 export interface CatchUpParts {
+  readonly pace: Pace;
   readonly env: WorkerEnv;
   readonly calls: Calls;
   readonly peers: Peers;
@@ -60,9 +87,12 @@ export class CatchUp {
   readonly #again = new Map<number, { atMs: number; pauseMs: number }>();
   #layout: Layout | undefined;
   /** By peer, the slots of which it is to have what is in them; computed once an epoch. */
-  readonly #parted = new Map<number, SlotBits>();
-  #leg: Leg | undefined;
-  #lastServed = 0;
+  readonly #parted = new Map<number, Part>();
+  /** By peer. */
+  readonly #legs = new Map<number, Leg>();
+  /** By peer, the slots of which the items in use were sent in this epoch. */
+  readonly #hotSent = new Map<number, SlotBits>();
+  #movedBytes = 0;
   #hasEnded = false;
 
   constructor(parts: CatchUpParts) {
@@ -74,10 +104,13 @@ export class CatchUp {
    * This worker has the task no longer, or there is another epoch: what is under way is given up, and noted as missed.
    */
   reset(): void {
-    const leg = this.#leg;
-    this.#leg = undefined;
-    leg?.stream.stop();
-    if (leg !== undefined) this.#fail(leg);
+    const legs = [...this.#legs.values()];
+    this.#legs.clear();
+    this.#hotSent.clear();
+    for (const leg of legs) {
+      leg.stream.stop();
+      this.#fail(leg);
+    }
   }
 
   forget(): void {
@@ -111,10 +144,32 @@ export class CatchUp {
 
   tick(survey: Survey): void {
     this.#hasEnded = false;
-    this.#leg?.stream.pump();
-    for (const number of this.#parts.peers.linked) this.#declareComplete(survey, number);
-    for (let legs = 0; this.#leg === undefined && legs < EMPTY_LEGS_MAX; legs++) if (!this.#beginLeg(survey)) break;
+    this.#adopt(survey.layout);
+    for (const { stream } of [...this.#legs.values()]) stream.pump();
+    for (const number of this.#parts.peers.linked) {
+      this.#declareComplete(survey, number);
+      for (let legs = 0; !this.#legs.has(number) && legs < EMPTY_LEGS_MAX; legs++) {
+        if (!this.#beginLeg(survey, number)) break;
+      }
+    }
     if (survey.layout.view.rf > 3) this.#endMerging(survey);
+  }
+
+  /** How far the change of the list of members is that is under way, as far as this node sends. */
+  moving(survey: Survey): Moving {
+    if (survey.layout.goals === undefined) return { movedBytes: 0, toMoveBytes: 0 };
+    let copies = 0;
+    for (const number of this.#parts.peers.linked) {
+      const { synced } = this.#env.native.peerBits(number);
+      copies += countSlots(withoutBits(bothBits(survey.led, this.#partOf(number).received), synced));
+    }
+    const held = survey.states.reduce((count, state) => count + Number(state !== SlotState.NONE), 0);
+    let underWayBytes = 0;
+    for (const { isMove, isHotOnly, stream } of this.#legs.values()) {
+      if (isMove && !isHotOnly) underWayBytes += stream.bytes;
+    }
+    const toMoveBytes = (copies * this.#env.bytesHeld()) / Math.max(1, held) - underWayBytes;
+    return { movedBytes: this.#movedBytes + underWayBytes, toMoveBytes: Math.max(0, Math.round(toMoveBytes)) };
   }
 
   /** A peer says that it was not declared in sync somewhere. If nothing is to be sent to it, it is told again. */
@@ -125,7 +180,8 @@ export class CatchUp {
     const isSeries = nowMs - again.atMs < DECLARE_AGAIN_MS_MAX;
     const pauseMs = isSeries ? Math.min(again.pauseMs * 2, DECLARE_AGAIN_MS_MAX) : DECLARE_AGAIN_FIRST_MS;
     this.#again.set(number, { atMs: nowMs + pauseMs, pauseMs });
-    const slots = bothBits(survey.led, this.#partOf(survey.layout, number));
+    this.#adopt(survey.layout);
+    const slots = bothBits(survey.led, this.#partOf(number).slots);
     this.#declare(survey.layout, number, bothBits(slots, this.#env.native.peerBits(number).synced));
   }
 
@@ -133,8 +189,9 @@ export class CatchUp {
   #lacking(survey: Survey, number: number, { synced }: PeerBits): SlotBits {
     // What is noted may be about a memory that is gone, until the peer was met on this link.
     if (!this.#parts.heartbeats.hasMet(number)) return noSlots(this.#env.slots);
-    const wanted = withoutBits(bothBits(survey.led, this.#partOf(survey.layout, number)), synced);
-    const idle = this.#leg?.number === number ? withoutBits(wanted, this.#leg.slots) : wanted;
+    const wanted = withoutBits(bothBits(survey.led, this.#partOf(number).slots), synced);
+    const leg = this.#legs.get(number);
+    const idle = leg === undefined || leg.isHotOnly ? wanted : withoutBits(wanted, leg.slots);
     return isNoSlot(idle) ? idle : withoutBits(idle, this.#parts.merges.unmerged(survey, number));
   }
 
@@ -153,20 +210,33 @@ export class CatchUp {
     });
   }
 
-  /** False: nobody needs anything. */
-  #beginLeg(survey: Survey): boolean {
-    const { linked } = this.#parts.peers;
-    // The one behind whoever was served last comes first.
-    const inTurn = [...linked.filter((number) => number > this.#lastServed), ...linked];
-    for (const number of inTurn) {
-      const bits = this.#env.native.peerBits(number);
-      const slots = this.#firstSegments(bothBits(this.#lacking(survey, number, bits), bits.missed));
-      if (isNoSlot(slots)) continue;
-      this.#lastServed = number;
-      this.#send(survey.layout, number, slots, this.#portions(number, slots, bits));
+  /** False: the peer needs nothing, or nothing now. */
+  #beginLeg(survey: Survey, number: number): boolean {
+    const bits = this.#env.native.peerBits(number);
+    const { received } = this.#partOf(number);
+    const due = bothBits(this.#lacking(survey, number, bits), bits.missed);
+    const repairs = this.#firstSegments(withoutBits(due, received));
+    if (!isNoSlot(repairs)) {
+      const portions = this.#portions(number, repairs, bits);
+      this.#send(survey.layout, { number, slots: repairs, portions, isMove: false, isHotOnly: false });
       return true;
     }
-    return false;
+    const moves = bothBits(due, received);
+    if (isNoSlot(moves) || this.#parts.pace.isPaused) return false;
+    this.#send(survey.layout, this.#hotErrand(number, moves, bits) ?? this.#moveErrand(number, moves, bits));
+    return true;
+  }
+
+  #hotErrand(number: number, moves: SlotBits, { whole }: PeerBits): Errand | undefined {
+    const sent = this.#hotSent.get(number) ?? noSlots(this.#env.slots);
+    const slots = withoutBits(bothBits(moves, whole), sent);
+    if (isNoSlot(slots)) return undefined;
+    return { number, slots, portions: [{ slots, sinceMs: 0 }], isMove: true, isHotOnly: true };
+  }
+
+  #moveErrand(number: number, moves: SlotBits, bits: PeerBits): Errand {
+    const slots = this.#firstSegments(moves);
+    return { number, slots, portions: this.#portions(number, slots, bits), isMove: true, isHotOnly: false };
   }
 
   #firstSegments(slots: SlotBits): SlotBits {
@@ -190,31 +260,43 @@ export class CatchUp {
     return portions.filter((portion) => !isNoSlot(portion.slots));
   }
 
-  #send(layout: Layout, number: number, slots: SlotBits, portions: readonly Portion[]): void {
+  #send(layout: Layout, errand: Errand): void {
+    const { number, slots, portions, isMove, isHotOnly } = errand;
     const connection = this.#parts.peers.linkTo(number) as number;
-    this.#env.native.beginCatchUp(number, slots);
+    if (!isHotOnly) this.#env.native.beginCatchUp(number, slots);
     const onEnd = (end: StreamEnd): void => this.#onEnd(leg, end);
-    const options = { connection, epoch: layout.epoch, portions, onEnd };
-    const leg: Leg = { number, layout, portions, slots, stream: new ItemStream(this.#env, this.#parts.calls, options) };
-    this.#leg = leg;
-    leg.stream.pump();
+    const stream = new ItemStream(this.#env, this.#parts.calls, {
+      connection,
+      epoch: layout.epoch,
+      portions,
+      isHotOnly,
+      ...(isMove && { pace: this.#parts.pace }),
+      onEnd,
+    });
+    const leg: Leg = { ...errand, layout, stream };
+    this.#legs.set(number, leg);
+    stream.pump();
   }
 
   #onEnd(leg: Leg, end: StreamEnd): void {
-    this.#leg = undefined;
+    const { number, slots, isMove, isHotOnly, layout } = leg;
+    this.#legs.delete(number);
     this.#hasEnded = end.kind === 'done';
     const { items, bytes } = leg.stream;
+    if (isMove && !isHotOnly) this.#movedBytes += bytes;
     if (end.kind === 'done') {
-      this.#declare(leg.layout, leg.number, leg.slots);
-      if (items > 0) this.#env.log('caught-up', { peer: leg.number, slots: countSlots(leg.slots), items, bytes });
+      if (isHotOnly) this.#hotSent.set(number, eitherBits(this.#hotSent.get(number) ?? slots, slots));
+      else this.#declare(layout, number, slots);
+      if (items > 0) this.#env.log('caught-up', { peer: number, slots: countSlots(slots), items, bytes, isHotOnly });
       return;
     }
     this.#fail(leg);
-    if (end.kind === 'stale') this.#parts.onEpoch(leg.number, end.epoch);
-    this.#env.log('catch-up-failed', { peer: leg.number, why: end.kind, items, bytes });
+    if (end.kind === 'stale') this.#parts.onEpoch(number, end.epoch);
+    this.#env.log('catch-up-failed', { peer: number, why: end.kind, items, bytes });
   }
 
-  #fail({ number, portions }: Leg): void {
+  #fail({ number, portions, isHotOnly }: Leg): void {
+    if (isHotOnly) return;
     for (const { slots, sinceMs } of portions) this.#env.native.failCatchUp(number, slots, sinceMs);
   }
 
@@ -229,20 +311,39 @@ export class CatchUp {
     if (!isNoSlot(spread)) this.#env.native.clearFlags(spread, SlotFlag.MERGING);
   }
 
-  #partOf(layout: Layout, number: number): SlotBits {
-    if (layout !== this.#layout) {
-      this.#layout = layout;
-      this.#parted.clear();
-    }
+  #adopt(layout: Layout): void {
+    if (layout === this.#layout) return;
+    if (layout.goals === undefined) this.#movedBytes = 0;
+    this.#layout = layout;
+    this.#parted.clear();
+  }
+
+  #partOf(number: number): Part {
+    const { slots: count } = this.#env;
+    const layout = this.#layout as Layout;
     let part = this.#parted.get(number);
     if (part === undefined) {
-      part = slotsWhere(this.#env.slots, (slot) => {
-        const role = layout.roleOf(slot, number);
-        if (role === RowRole.STAND_IN) return layout.view.isFilling === true;
-        return role === RowRole.MEMBER || role === RowRole.RETURNING || role === RowRole.RECEIVER;
-      });
+      const roles = Array.from({ length: count }, (_, slot) => layout.roleOf(slot, number));
+      const isFilling = layout.view.isFilling === true;
+      const isDue = (role: RowRole | undefined): boolean =>
+        role === RowRole.MEMBER || role === RowRole.RETURNING || (role === RowRole.STAND_IN && isFilling);
+      const received = slotsWhere(count, (slot) => roles[slot] === RowRole.RECEIVER);
+      part = {
+        received,
+        slots: eitherBits(
+          received,
+          slotsWhere(count, (slot) => isDue(roles[slot])),
+        ),
+      };
       this.#parted.set(number, part);
     }
     return part;
   }
+}
+
+/** Slots in which a peer is to have what is in them. */
+interface Part {
+  readonly slots: SlotBits;
+  /** Of these, the ones that it is to have by the list of members that comes. */
+  readonly received: SlotBits;
 }

@@ -26,6 +26,7 @@ import { Heartbeats } from './heartbeats.js';
 import { History } from './history.js';
 import { Layout } from './layout.js';
 import { Merges } from './merges.js';
+import { Pace } from './pace.js';
 import { epochOf, refusal, staleAnswer } from './peer-frames.js';
 import { Peers } from './peers.js';
 import { Pulls } from './pulls.js';
@@ -45,6 +46,7 @@ export class WorkerCore {
   readonly #peers: Peers;
   readonly #heartbeats: Heartbeats;
   readonly #topologies: TopologyNews;
+  readonly #pace: Pace;
   readonly #pulls: Pulls;
   readonly #digests: Digests;
   readonly #takeOvers: TakeOvers;
@@ -78,8 +80,9 @@ export class WorkerCore {
       onEpoch,
       onMerged: (slots, sinceMs) => this.#catchUp.doubtHoldings(slots, sinceMs),
     });
+    this.#pace = new Pace(env);
     const [calls, peers, heartbeats, merges] = [this.#calls, this.#peers, this.#heartbeats, this.#merges];
-    this.#catchUp = new CatchUp({ env, calls, peers, heartbeats, merges, onEpoch });
+    this.#catchUp = new CatchUp({ env, calls, peers, heartbeats, merges, pace: this.#pace, onEpoch });
     this.#takeOvers = new TakeOvers(env, this.#calls, this.#peers, {
       onEpoch,
       onPulled: (number, slots, sinceMs) => this.#merges.pulled(number, slots, sinceMs),
@@ -104,6 +107,7 @@ export class WorkerCore {
     if (view.epoch < (this.#view?.epoch ?? 0)) return false;
     if (view.epoch !== this.#view?.epoch) this.#enter(view);
     this.#view = view;
+    this.#pace.adopt(view.rebalance);
     this.#topologies.known(view.epoch);
     // With one copy of everything the nodes have nothing to say to each other.
     if (view.rf > 1) this.#peers.adopt(view.members);
@@ -143,8 +147,17 @@ export class WorkerCore {
   /** Answers to our requests have come. */
   onAnswers(): void {
     this.#calls.takeAnswers();
-    if (this.#catchUp.isDue && this.#isAtWork()) this.#catchUp.tick(this.#survey());
+    const isDue = this.#catchUp.isDue || this.#handOvers.isDue;
+    if (isDue && this.#isAtWork()) this.#moveOn();
     this.#settle();
+  }
+
+  /** Copies that are in sync now let slots be handed over, and what was handed over may end the change. */
+  #moveOn(): void {
+    this.#catchUp.tick(this.#survey());
+    const survey = this.#survey();
+    this.#handOvers.tick(survey, !this.#pace.isPaused);
+    this.#report(survey);
   }
 
   /** A peer's frames are held back until this epoch is known here. */
@@ -282,9 +295,9 @@ export class WorkerCore {
   #work(): void {
     const { rf, members } = this.#view as TopologyView;
     if (rf > 1) this.#tendCopies(members);
-    const states = this.#env.native.states();
-    this.#drops.tick(states);
-    this.#report(states);
+    const survey = this.#survey();
+    this.#drops.tick(survey.states);
+    this.#report(survey);
   }
 
   #tendCopies(members: readonly TopologyMember[]): void {
@@ -294,7 +307,7 @@ export class WorkerCore {
     if (this.#considerTakeOvers(survey)) survey = this.#survey();
     this.#merges.tick(survey);
     this.#catchUp.tick(survey);
-    this.#handOvers.tick(survey);
+    this.#handOvers.tick(this.#survey(), !this.#pace.isPaused);
     this.#digests.tick(survey);
   }
 
@@ -304,13 +317,11 @@ export class WorkerCore {
     return this.#takeOvers.tick();
   }
 
-  #report(states: Uint8Array): void {
+  #report(survey: Survey): void {
     const { epoch, rf } = this.#view as TopologyView;
-    const flags = this.#env.native.slotFlags();
-    const self = this.#env.self.number;
-    const handOvers = this.#layout === undefined ? 0 : countHandOvers(this.#layout, states, { flags, self });
-    const moving = { handOvers, movedBytes: 0, toMoveBytes: 0 };
-    const report = { ...reportOf({ epoch, rf, states, flags }), ...moving };
+    const { layout, states, flags } = survey;
+    const handOvers = countHandOvers(layout, states, { flags, self: this.#env.self.number });
+    const report = { ...reportOf({ epoch, rf, states, flags }), handOvers, ...this.#catchUp.moving(survey) };
     const text = JSON.stringify(report);
     const nowMs = this.#env.monoMs();
     if (text === this.#reported && nowMs < this.#reportAtMs) return;

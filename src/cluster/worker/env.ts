@@ -52,6 +52,10 @@ export interface WorkerEnv {
   installedEpoch(): number;
   /** Whether the time has passed until which this node may write. */
   isFenced(): boolean;
+  /** Chunks of clients' requests that this worker has served so far. */
+  requestsServed(): number;
+  /** Of all items of this memory, keys and all. */
+  bytesHeld(): number;
   /** Evictions so far, of all workers. */
   evictions(): number;
   /** The monotonic clock of PeerNews.heardAtMs. */

@@ -54,6 +54,7 @@ export class HandOvers {
   #queues = new Map<number, number[]>();
   #isPolling = false;
   #handed = 0;
+  #hasHanded = false;
 
   constructor(env: WorkerEnv, calls: Calls, peers: Peers, news: HandOverNews) {
     this.#env = env;
@@ -69,7 +70,14 @@ export class HandOvers {
     this.#queues.clear();
   }
 
-  tick(survey: Survey): void {
+  /** A node took slots, or refused them, and there is no more to do with it. */
+  get isDue(): boolean {
+    return this.#hasHanded;
+  }
+
+  /** `mayBegin`: else only what was begun is ended. */
+  tick(survey: Survey, mayBegin: boolean): void {
+    this.#hasHanded = false;
     const { layout, states, flags } = survey;
     const { goals } = layout;
     if (goals === undefined) return;
@@ -92,7 +100,8 @@ export class HandOvers {
     }
     this.#queues = queues;
     this.#takeUp(layout, left, offered);
-    for (const goal of queues.keys()) this.#begin(layout, goal);
+    if (mayBegin) for (const goal of queues.keys()) this.#begin(layout, goal);
+    else queues.clear();
     this.#poll();
   }
 
@@ -183,7 +192,9 @@ export class HandOvers {
     if (!isNoSlot(batch.sealed) || !isNoSlot(batch.given) || this.#batches.get(batch.goal) !== batch) return;
     this.#batches.delete(batch.goal);
     this.#begin(batch.layout, batch.goal);
-    if (!this.#batches.has(batch.goal) && this.#handed > 0) {
+    if (this.#batches.has(batch.goal)) return;
+    this.#hasHanded = true;
+    if (this.#handed > 0) {
       this.#env.log('handed-over', { epoch: batch.layout.epoch, slots: this.#handed });
       this.#handed = 0;
     }

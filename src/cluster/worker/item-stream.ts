@@ -2,25 +2,29 @@
  * Sends a node's items of some slots to another node: for a copy that must catch up, or that asked (PULL).
  *
  * A walk, segment by segment, collects what was written at or after a given moment and packs it into batches of 32 to
- * 64 KiB, whatever the size of the segments. Four batches are under way at a time, so the link is busy and neither side
- * holds more than a quarter of a megabyte for it. Items are applied by version, so sending one twice does no harm.
+ * 64 KiB, whatever the size of the segments. Some batches are under way at a time, so the link is busy and neither side
+ * holds more than half a megabyte for it. Items are applied by version, so sending one twice does no harm.
  *
- * The walk yields after some milliseconds, since foreground requests are served by the same thread. Where it has found
- * nothing by then an empty batch goes out, whose answer has it go on: so it never runs faster than the two nodes can.
+ * Foreground requests are served by the same thread, so the walk collects a batch at a time and lets them have their
+ * turn. Where it has found nothing for a while an empty batch goes out, whose answer has it go on: so it never runs
+ * faster than the two nodes can. A stream with a pace (pace.ts) goes slower than that.
  */
 import { Status } from '../../protocol/index.js';
 import type { LinkAnswer, SlotBits } from '../../store/index.js';
 import { type Calls, LINK_LOST } from './calls.js';
 import type { WorkerEnv } from './env.js';
+import type { Pace } from './pace.js';
 import { epochOf, itemsFrame } from './peer-frames.js';
 import { segmentMask } from './slot-bits.js';
 
 const BATCH_BYTES = 64 * 1024;
-const WINDOW_BATCHES = 4;
+const WINDOW_BATCHES = 8;
 /** Of the walk in one go: what a request may have to wait for it. */
-const GO_MS_MAX = 4;
+const GO_MS_MAX = 1;
 /** Where time stands still in between, as it does in the simulator. */
 const STEPS_MAX = 1_000;
+/** A limit that is changed holds from then on at the latest. */
+const REST_MS_MAX = 1_000;
 /** A receiver answers BUSY while a lock is held or its memory is short: a tenth of a second later it may not. */
 const BUSY_ANSWERS_MAX = 50;
 
@@ -41,6 +45,10 @@ export interface StreamOptions {
   readonly connection: number;
   readonly epoch: number;
   readonly portions: readonly Portion[];
+  /** Of these, only items with hits. */
+  readonly isHotOnly?: boolean;
+  /** Missing: as fast as can be. */
+  readonly pace?: Pace;
   readonly onEnd: (end: StreamEnd) => void;
 }
 
@@ -58,6 +66,9 @@ export class ItemStream {
   #busy: Buffer[] = [];
   #busyAnswers = 0;
   #isEnded = false;
+  /** A stream that rests goes on then. */
+  #restsUntilMs = 0;
+  #isResting = false;
   bytes = 0;
   items = 0;
 
@@ -72,19 +83,23 @@ export class ItemStream {
   }
 
   /**
-   * Goes on as far as the window lets it. Called to begin, and then from time to time: an empty stretch has no answers.
+   * Goes on as far as the window and the pace let it. Called to begin, and then from time to time: an empty stretch has
+   * no answers.
    */
   pump(): void {
-    const untilMs = this.#env.monoMs() + GO_MS_MAX;
+    const nowMs = this.#env.monoMs();
+    if (this.#isEnded || this.#rests(nowMs)) return;
+    const untilMs = nowMs + GO_MS_MAX;
     const mayGoOn = (steps: number): boolean => steps < STEPS_MAX && this.#env.monoMs() <= untilMs;
-    for (let steps = 0; !this.#isEnded && this.#underWay < WINDOW_BATCHES && mayGoOn(steps); steps++) {
+    for (let steps = 0; !this.#isEnded && this.#mayBegin() && mayGoOn(steps); steps++) {
       const waiting = this.#busy.pop();
       if (waiting !== undefined) this.#send(waiting);
       else if (this.#isWalked()) break;
       else this.#step();
     }
-    if (!this.#isEnded && !this.#isWalked() && this.#underWay === 0) this.#sendCollected();
-    if (this.#isWalked() && this.#collectedBytes > 0 && this.#underWay < WINDOW_BATCHES) this.#sendCollected();
+    if (this.#isEnded) return;
+    const isIdle = this.#underWay === 0 && !this.#rests(this.#env.monoMs());
+    if (isIdle || (this.#isWalked() && this.#mayBegin())) this.#sendLast();
     if (this.#isWalked() && this.#collectedBytes + this.#underWay + this.#busy.length === 0)
       this.#end({ kind: 'done' });
   }
@@ -94,13 +109,41 @@ export class ItemStream {
     this.#isEnded = true;
   }
 
+  /** Whether one more batch may be under way. While clients are served it is one at a time. */
+  #mayBegin(): boolean {
+    const nowMs = this.#env.monoMs();
+    const { pace } = this.#options;
+    if (pace === undefined) return this.#underWay < WINDOW_BATCHES;
+    return this.#underWay < (pace.isBusy(nowMs) ? 1 : WINDOW_BATCHES) && !this.#rests(nowMs);
+  }
+
+  /** True: not now. It goes on by itself when the pace allows; after a pause, with a tick. */
+  #rests(nowMs: number): boolean {
+    const waitMs = Math.max(this.#options.pace?.waitMs(nowMs) ?? 0, this.#restsUntilMs - nowMs);
+    if (waitMs <= 0) return false;
+    if (!this.#isResting && waitMs !== Number.POSITIVE_INFINITY) {
+      this.#isResting = true;
+      this.#env.later(Math.min(Math.ceil(waitMs), REST_MS_MAX), () => {
+        this.#isResting = false;
+        this.pump();
+        this.#calls.flush();
+      });
+    }
+    return true;
+  }
+
+  /** What was collected, however little; nothing at all where the walk is to go on with the answer. */
+  #sendLast(): void {
+    if (this.#collectedBytes > 0 || !this.#isWalked()) this.#sendCollected();
+  }
+
   #isWalked(): boolean {
     return this.#segment * this.#env.slotsPerSegment >= this.#env.slots;
   }
 
   /** Collects once. */
   #step(): void {
-    const { portions } = this.#options;
+    const { portions, isHotOnly } = this.#options;
     const portion = portions[this.#portion];
     const mask = portion === undefined ? 0 : segmentMask(portion.slots, this.#segment, this.#env.slotsPerSegment);
     if (portion === undefined || mask === 0) {
@@ -108,7 +151,15 @@ export class ItemStream {
       return;
     }
     const room = BATCH_BYTES - this.#collectedBytes;
-    const collected = this.#env.native.collect(this.#segment, mask, this.#cursor, portion.sinceMs, room);
+    const { sinceMs } = portion;
+    const collected = this.#env.native.collect(
+      this.#segment,
+      mask,
+      this.#cursor,
+      sinceMs,
+      room,
+      Number(isHotOnly ?? 0),
+    );
     this.#cursor = collected.next;
     if (collected.next === 0) this.#nextPortion();
     this.items += collected.items;
@@ -136,10 +187,15 @@ export class ItemStream {
   }
 
   #send(records: Buffer): void {
+    const { connection, epoch, pace } = this.#options;
+    const sentAtMs = this.#env.monoMs();
     this.#underWay++;
-    this.#calls.send(this.#options.connection, itemsFrame(this.#options.epoch, records), (answer) =>
-      this.#onAnswer(records, answer),
-    );
+    pace?.sent(records.length, sentAtMs);
+    this.#calls.send(connection, itemsFrame(epoch, records), (answer) => {
+      const nowMs = this.#env.monoMs();
+      this.#restsUntilMs = nowMs + (pace?.restMs(nowMs - sentAtMs, nowMs) ?? 0);
+      this.#onAnswer(records, answer);
+    });
   }
 
   #onAnswer(records: Buffer, { status, extras }: LinkAnswer): void {

@@ -83,6 +83,8 @@ export class SimWorker {
       slotsPerSegment: node.arena.slotsPerSegment,
       installedEpoch: () => node.arena.epoch(),
       isFenced: () => node.isFenced,
+      requestsServed: () => 0,
+      bytesHeld: () => node.arena.stats().bytes,
       evictions: () => node.arena.stats().evictions,
       monoMs: () => node.monoMs,
       wallMs: () => node.wallMs,

@@ -227,7 +227,7 @@ describe('slots', () => {
     leader.execute(leader.greeted(Role.CLIENT), set(2));
     let items = 0;
     for (let segment = 0; segment < SLOTS / leader.arena.slotsPerSegment; segment++) {
-      const collected = leader.worker.collect(segment, 0xffff, 0, 0, 64 * 1024);
+      const collected = leader.worker.collect(segment, 0xffff, 0, 0, 64 * 1024, 0);
       expect(collected.next).toBe(0);
       items += collected.items;
       if (collected.items === 0) continue;
@@ -243,7 +243,7 @@ describe('slots', () => {
   it('refuse arguments that are not of this memory', () => {
     const { worker } = joined().leader;
     expect(() => worker.declareSynced(COPY, Buffer.alloc(5))).toThrow(/slots has 2048 bytes here, not 5/);
-    expect(() => worker.collect(SLOTS, 0, 0, 0, 1)).toThrow(/segment/);
+    expect(() => worker.collect(SLOTS, 0, 0, 0, 1, 0)).toThrow(/segment/);
     expect(() => worker.digest(SLOTS)).toThrow(/slot .* 0 to 16383/);
     expect(() => worker.clearFlags(ALL_SLOTS, 255)).toThrow(/flags/);
   });

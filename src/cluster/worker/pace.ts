@@ -1,0 +1,70 @@
+/**
+ * How fast a node sends what a change of the list of members has it send.
+ *
+ * Three things hold it: an operator's pause, an operator's limit in bytes a second, and the requests of clients, which
+ * come first. While there are some a stream sends one batch at a time and then rests for some times as long as the
+ * other node took to answer: so it takes a fixed part of what the busier of the two has, without a clock of its own
+ * or a guess of how fast nodes are. Among themselves nodes that send to the same one share that part. When nobody asks
+ * for anything, streams go as fast as they can.
+ *
+ * Only moves are held up. A copy that was away gets what it missed as fast as can be: until then there is a copy less.
+ */
+import type { RebalanceRecord } from '../records.js';
+import type { WorkerEnv } from './env.js';
+
+/** Of the time a batch takes, while there are requests. */
+const REST_FACTOR = 4;
+/** A rest is not longer than this, whatever a batch took: a node that was stopped for a moment is not busy. */
+const REST_MS_MAX = 50;
+/** How often it is looked whether there are requests, and how many make a busy node: some hundred a second. */
+const LOOK_MS = 20;
+const REQUESTS_MIN = 4;
+
+export class Pace {
+  readonly #env: WorkerEnv;
+  #rebalance: RebalanceRecord | undefined;
+  /** By the limit, from this moment on more may go. */
+  #openAtMs = 0;
+  #lookAtMs = 0;
+  #served = 0;
+  #isBusy = false;
+
+  constructor(env: WorkerEnv) {
+    this.#env = env;
+  }
+
+  adopt(rebalance: RebalanceRecord | undefined): void {
+    this.#rebalance = rebalance;
+    this.#openAtMs = 0;
+  }
+
+  get isPaused(): boolean {
+    return this.#rebalance?.isPaused === true;
+  }
+
+  /** Milliseconds until more may go: 0, at once; Infinity: not before something changes. */
+  waitMs(nowMs: number): number {
+    return this.isPaused ? Number.POSITIVE_INFINITY : Math.max(0, this.#openAtMs - nowMs);
+  }
+
+  sent(bytes: number, nowMs: number): void {
+    const bytesPerSecond = this.#rebalance?.bytesPerSecond ?? this.#env.rebalanceBytesPerSecond;
+    if (bytesPerSecond > 0) this.#openAtMs = Math.max(this.#openAtMs, nowMs) + (bytes / bytesPerSecond) * 1_000;
+  }
+
+  /** How long a stream rests after a batch that took so long to be answered. */
+  restMs(tookMs: number, nowMs: number): number {
+    return this.isBusy(nowMs) ? Math.min(tookMs * REST_FACTOR, REST_MS_MAX) : 0;
+  }
+
+  /** Whether clients are served here besides. */
+  isBusy(nowMs: number): boolean {
+    if (nowMs >= this.#lookAtMs) {
+      const served = this.#env.requestsServed();
+      this.#isBusy = served - this.#served >= REQUESTS_MIN;
+      this.#served = served;
+      this.#lookAtMs = nowMs + LOOK_MS;
+    }
+    return this.#isBusy;
+  }
+}
