@@ -168,4 +168,15 @@ describe('a node that drains at its stop', { timeout: TIMEOUT_MS }, () => {
     expect(await a.ended).toBe(0);
     expect(((await cluster.record('members/a')) as MemberRecord).wanted).toBe('in');
   });
+
+  test('does not wait for others that stop as well', async () => {
+    await filled('abc', '--drain-on-stop');
+    const nodes = [...'abc'].map((name) => cluster.node(name));
+    for (const node of nodes) node.signal('SIGTERM');
+    expect(await Promise.all(nodes.map(({ ended }) => ended))).toEqual([0, 0, 0]);
+    const records = (await Promise.all([...'abc'].map((name) => cluster.record(`members/${name}`)))) as MemberRecord[];
+    // Whoever could not leave is a member still.
+    expect(records.some(({ wanted }) => wanted === 'in')).toBe(true);
+    expect(records.map(({ wanted }) => wanted)).not.toContain('drain');
+  });
 });
