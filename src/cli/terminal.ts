@@ -19,6 +19,10 @@ type Output = NodeJS.WritableStream & Partial<Pick<WriteStream, 'isTTY' | 'colum
 const COLUMNS_DEFAULT = 80;
 const ROWS_DEFAULT = 24;
 
+// A terminal that nobody told its size says 0.
+const columnsOf = ({ columns }: Output): number => columns || COLUMNS_DEFAULT;
+const rowsOf = ({ rows }: Output): number => rows || ROWS_DEFAULT;
+
 export function screenOf(output: Output, environment: NodeJS.ProcessEnv = process.env): Screen {
   const isTerminal = output.isTTY === true && environment.TERM !== 'dumb';
   const isForced = (environment.FORCE_COLOR ?? '0') !== '0';
@@ -26,8 +30,8 @@ export function screenOf(output: Output, environment: NodeJS.ProcessEnv = proces
   return {
     isTerminal,
     hasColour: !isForbidden && (isTerminal || isForced),
-    columns: output.columns ?? COLUMNS_DEFAULT,
-    rows: output.rows ?? ROWS_DEFAULT,
+    columns: columnsOf(output),
+    rows: rowsOf(output),
   };
 }
 
@@ -196,8 +200,8 @@ export class Panel {
   }
 
   draw(lines: readonly string[]): void {
-    const columns = this.output.columns ?? COLUMNS_DEFAULT;
-    const shown = lines.slice(0, (this.output.rows ?? ROWS_DEFAULT) - 1);
+    const columns = columnsOf(this.output);
+    const shown = lines.slice(0, rowsOf(this.output) - 1);
     const begin = this.isOpen ? '' : HIDE_CURSOR + (this.inAlternateScreen ? ENTER_ALTERNATE : '');
     this.isOpen = true;
     const up = this.linesDrawn > 0 ? `\u001b[${this.linesDrawn}A` : '';

@@ -54,6 +54,20 @@ describe.skipIf(!isInstalled)('the dashboard', () => {
       .toMatch(/^M[\d.,]+(L[\d.,]+)+$/);
   });
 
+  it('says when data may not move, and nothing of it otherwise', async () => {
+    const tell = (action: string) =>
+      fetch(`${daemon.http}/v1/rebalance/${action}`, { method: 'POST', headers: { 'x-henge-operator': 'test' } });
+    const moving = page.locator('#moving');
+    expect(await moving.isHidden()).toBe(true);
+    await tell('pause');
+    await moving.getByText('Nothing moves, and nothing will while it is paused').waitFor();
+    expect(await daemon.metric('henge_rebalance_paused')).toBe(1);
+    expect(await daemon.metric('henge_rebalance_slots{state="left"}')).toBe(0);
+    await tell('resume');
+    await moving.waitFor({ state: 'hidden' });
+    expect(complaints).toEqual([]);
+  });
+
   it('says so when the node does not answer, and recovers', async () => {
     daemon.signal('SIGSTOP');
     await page.getByText('this node does not answer').waitFor();

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { TopologyRecord } from '../../src/cluster/index.js';
+import { type RecordKey, TopologyRecord } from '../../src/cluster/index.js';
 import { openRegistry } from '../../src/daemon/registry/index.js';
 import { type LogLine, scratch, TestDaemon } from './daemon.js';
 
@@ -44,6 +44,16 @@ export class TestCluster implements AsyncDisposable {
     await registry.close();
     await Promise.all([...names].map((name) => cluster.startNode(name)));
     return cluster;
+  }
+
+  /** What the registry has under a key. */
+  async record(key: RecordKey): Promise<unknown> {
+    const registry = await openRegistry(this.#registry);
+    try {
+      return (await registry.get(key))?.value;
+    } finally {
+      await registry.close();
+    }
   }
 
   get seeds(): readonly string[] {

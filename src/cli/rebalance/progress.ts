@@ -50,6 +50,8 @@ function idleLine({ isPaused }: RebalanceStatus): string {
   return isPaused ? 'nothing moves, and nothing will: paused (henge rebalance resume)' : 'nothing moves';
 }
 
+const doneLine = ({ epoch }: RebalanceStatus): string => `done, with epoch ${epoch}`;
+
 /** Lines with a bar. */
 export function progressLines(status: RebalanceStatus, paint: Paint): string[] {
   const { state, isCancelled, bytesPerSecond } = status;
@@ -85,9 +87,12 @@ export async function watchProgress({ look, isDone, isJson = false }: Watching):
   const screen = screenOf(process.stdout);
   const panel = screen.isTerminal && !isJson ? new Panel(process.stdout) : undefined;
   let shown = '';
+  let hasMoved = false;
   const show = (status: RebalanceStatus): void => {
-    const line = isJson ? JSON.stringify(status) : progressLine(status);
-    if (panel !== undefined) panel.draw(progressLines(status, paintFor(screen)));
+    const isOver = hasMoved && status.state === 'idle';
+    hasMoved ||= status.state !== 'idle';
+    const line = isJson ? JSON.stringify(status) : isOver ? doneLine(status) : progressLine(status);
+    if (panel !== undefined) panel.draw(isOver ? [line] : progressLines(status, paintFor(screen)));
     else if (isJson || line !== shown) print(line);
     shown = line;
   };

@@ -201,3 +201,33 @@ test('whatever falls, epochs grow by one, are well formed, and the cluster is wh
   // `HENGE_RUNS=5000 npx vitest run test/unit/cluster/control.test.ts` looks further.
   fc.assert(property, { numRuns: Number(process.env.HENGE_RUNS ?? 150), examples: [lateReports] });
 });
+
+test('what an operator says of how data moves is shown to every worker, in the epoch that stands', () => {
+  fc.assert(
+    fc.property(seeds, (seed) => {
+      const world = settled({ nodes: 3, seed });
+      const words = [{ isPaused: true }, { isPaused: false, bytesPerSecond: 1_000 }];
+      for (const word of words) {
+        world.write('rebalance', word);
+        world.run(1_000);
+        for (const { adopted, plane } of world.nodes) {
+          expect(adopted.at(-1)).toMatchObject({ epoch: 1, rebalance: word });
+          expect(plane?.rebalance).toMatchObject({ state: 'idle', isPaused: word.isPaused });
+        }
+      }
+      expect(world.history.length).toBe(1);
+    }),
+  );
+});
+
+test('a node that starts obeys what was said before, and nobody obeys a record that makes no sense', () => {
+  const world = settled({ nodes: 3, seed: 7 });
+  world.write('rebalance', { isPaused: true });
+  world.node('n2').kill();
+  world.run(TTL_MS + 1_000);
+  world.node('n2').start('same memory');
+  expect(world.node('n2').plane?.view.rebalance).toEqual({ isPaused: true });
+  world.write('rebalance', { isPaused: 'perhaps' });
+  world.run(5_000);
+  for (const { plane } of world.nodes) expect(plane?.view.rebalance).toEqual({ isPaused: true });
+});
