@@ -33,6 +33,7 @@ const GOALS: ReadonlyMap<string, Goal> = new Map([
   ['replication.away.restored', valueAtMost(10_000)],
   ['replication.away.sent', ratioAtMost(3)],
   ['replication.away.copiesMissing', valueAtMost(0)],
+  ['rebalance.speed', ratioAtLeast(10)],
   ['failover.kill.failedReads', valueAtMost(0)],
   ['failover.kill.resumed', valueAtMost(4_000)],
   ['failover.kill.lost.quorum', valueAtMost(0)],
