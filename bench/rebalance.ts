@@ -4,10 +4,14 @@
  *
  * Counts are summed over all rounds, and of times the worst counts: a promise that holds in most rounds is none.
  */
+import { contractFigures } from './rebalance/contract.js';
 import { speedFigures } from './rebalance/speed.js';
 import { type Case, measureCases, type Suite } from './suite.js';
 
-const CASES: readonly Case[] = [{ name: 'speed', measure: speedFigures }];
+const CASES: readonly Case[] = [
+  { name: 'speed', measure: speedFigures },
+  { name: 'contract', measure: contractFigures },
+];
 
 export const rebalanceSuite: Suite = {
   name: 'rebalance',
