@@ -5,12 +5,14 @@
  * Counts are summed over all rounds, and of times the worst counts: a promise that holds in most rounds is none.
  */
 import { contractFigures } from './rebalance/contract.js';
+import { restartFigures } from './rebalance/restart.js';
 import { speedFigures } from './rebalance/speed.js';
 import { type Case, measureCases, type Suite } from './suite.js';
 
 const CASES: readonly Case[] = [
   { name: 'speed', measure: speedFigures },
   { name: 'contract', measure: contractFigures },
+  { name: 'restart', measure: restartFigures },
 ];
 
 export const rebalanceSuite: Suite = {

@@ -41,9 +41,11 @@ export interface Phase {
   readonly seconds: number;
   readonly reads: number;
   readonly writes: number;
+  /** Reads that found nothing. */
+  readonly misses: number;
   readonly failedReads: number;
   readonly failedWrites: number;
-  /** Reads that found something older than what was acknowledged before they began. */
+  /** Reads that found nothing, or something older than what was acknowledged before they began. */
   readonly staleReads: number;
   readonly readMs: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly writeMs: { readonly p50: number; readonly p99: number; readonly max: number };
@@ -203,6 +205,7 @@ export class PacedLoad {
     this.#open++;
     try {
       const found = await this.#client.get<string | number>(this.#names[key] ?? '');
+      if (found === undefined) this.#recorder.misses++;
       this.#recorder.read(performance.now() - begunAtMs, Number(found ?? 0) < oldest);
     } catch (error) {
       this.#recorder.failedReads++;
@@ -220,6 +223,7 @@ interface GroupTimes {
 }
 
 class Recorder {
+  misses = 0;
   failedReads = 0;
   failedWrites = 0;
   notIssued = 0;
@@ -276,6 +280,7 @@ class Recorder {
       seconds: endMs / 1_000,
       reads: this.#readTimes.count,
       writes: this.#writeTimes.count,
+      misses: this.misses,
       failedReads: this.failedReads,
       failedWrites: this.failedWrites,
       staleReads: this.#staleReads,

@@ -8,7 +8,7 @@
  * all calls from the moment that the change is published to the moment that it is done, against that of the seconds
  * before. `sealed` is the servers' own count: the longest that a slot took no writes.
  */
-import { figure, ratePerSecond, sleep, sum, tell } from '../failover/load.js';
+import { failed, figure, ratePerSecond, sleep, sum, tell } from '../failover/load.js';
 import type { Verdict } from '../load/ledger.js';
 import type { PacedOptions, Phase } from '../load/paced.js';
 import { PacedProcess } from '../load/paced-process.js';
@@ -157,8 +157,6 @@ async function longestSealMs({ nodes }: BenchCluster): Promise<number> {
   );
   return Math.max(...seconds) * 1_000;
 }
-
-const failed = ({ failedReads, failedWrites }: Phase): number => failedReads + failedWrites;
 
 /** Errors that tell a caller where to go instead. */
 const redirects = ({ errors }: Phase): number =>
