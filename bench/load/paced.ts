@@ -2,9 +2,9 @@
  * An open loop through one client: so many requests a second, whatever becomes of them, for as long as it is told to.
  * Callers do not wait for a cluster that is in trouble, and so neither does this load: what is late counts as late.
  *
- * Reads and writes go to keys that a ledger keeps account of, some of them counters if that is asked for. What happens is counted by *phases*: from one mark to the
- * next. Of writes it is also known, for each group of keys, when the first and the last of a phase was acknowledged,
- * and how long there was none.
+ * Reads and writes go to keys that a ledger keeps account of, some of them counters if that is asked for. What happens
+ * is counted by *phases*: from one mark to the next. Of writes it is also known, for each group of keys, when the first
+ * and the last of a phase was acknowledged, and how long there was none.
  */
 import { Latencies } from '../../src/cli/load/latencies.js';
 import type { AckLevel, Henge } from '../../src/index.js';

@@ -1,5 +1,7 @@
-/** A change of the list of members as the nodes tell it: begun when an epoch with a list to come is published, done when
- * that list is the base. */
+/**
+ * A change of the list of members as the nodes tell it: begun when an epoch with a list to come is published, done when
+ * that list is the base.
+ */
 import { Henge } from '../../src/index.js';
 import { keyOf } from '../load/closed.js';
 import { VALUE_BYTES } from '../load/driver.js';

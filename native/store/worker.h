@@ -266,7 +266,7 @@ class Worker {
   int64_t writtenNumber_ = 0;        // what INCREMENT made, for `written_` to point to
   Link links_[PEERS_MAX];
   std::unique_ptr<char[]> scratch_;  // one value: append puts old and new together here
-  std::vector<uint64_t> sealedAtMicroseconds_;  // by slot, of those that this worker sealed; 0: it is not, or another did
+  std::vector<uint64_t> sealedAtMicroseconds_;  // by slot; 0: not sealed, or by an earlier worker
 };
 
 }  // namespace henge
