@@ -14,6 +14,7 @@ import { hitsSuite } from './hits.js';
 import { httpSuite } from './http.js';
 import { memorySuite } from './memory.js';
 import { nodeSuite } from './node.js';
+import { rebalanceSuite } from './rebalance.js';
 import { replicationSuite } from './replication.js';
 import { toFigure } from './report/figure.js';
 import { describeMachine, hengeVersion, type Report } from './report/report.js';
@@ -30,6 +31,7 @@ const SUITES: readonly Suite[] = [
   httpSuite,
   failoverSuite,
   replicationSuite,
+  rebalanceSuite,
 ];
 
 const USAGE = 'npm run bench -- SUITE [--quick] [--json FILE] [--traces DIR] [--kill] [--only CASE]';

@@ -23,7 +23,7 @@ export interface Context {
   readonly tracesFolder: string | undefined;
   /** Kill workers under the load, for `client`. */
   readonly isKilling: boolean;
-  /** The one case to measure, for `failover` and `replication`. */
+  /** The one case to measure, for `failover`, `replication` and `rebalance`. */
   readonly only: string | undefined;
   /** A line about what is going on or was skipped. */
   note(line: string): void;

@@ -26,21 +26,19 @@ export interface Scene {
   readonly paint: Paint;
 }
 
-/** Kills the last node, whole, and tells what becomes of it. Resolves when it is in again, or `stopped` is aborted. */
-export async function showFall(scene: Scene, stopped: AbortSignal): Promise<void> {
-  const { show, paint } = scene;
-  const node = show.nodeNames.at(-1);
-  if (node === undefined) return;
-  const tell = (mark: string, text: string) => show.tell(`${mark} ${show.time()}  ${text}`);
-  try {
-    await fall(scene, node, stopped, tell);
-    await comeBack(scene, node, stopped, tell);
-  } catch (error) {
-    if (!stopped.aborted) tell(paint('red', '✗'), (error as Error).message);
-  }
+/**
+ * Kills the last node, whole, and tells what becomes of it. Resolves when it is in again, to the longest that a write
+ * to its keys took. Throws when it does not return, or `stopped` is aborted.
+ */
+export async function showFall(scene: Scene, tell: Tell, stopped: AbortSignal): Promise<number> {
+  const node = scene.show.nodeNames.at(-1);
+  if (node === undefined) throw new Error('no node has answered yet');
+  await fall(scene, node, stopped, tell);
+  await comeBack(scene, node, stopped, tell);
+  return scene.traffic.longestWriteMs;
 }
 
-type Tell = (mark: string, text: string) => void;
+export type Tell = (mark: string, text: string) => void;
 
 async function fall({ cluster, traffic, paint }: Scene, node: string, stopped: AbortSignal, tell: Tell): Promise<void> {
   const ring = await readRing(cluster.client);
@@ -73,7 +71,7 @@ const stateOf = ({ members }: Topology, node: string): string | undefined =>
   members.find(({ name }) => name === node)?.state;
 
 /** Waits for a topology that `isMeant`. Throws when it does not come. */
-async function topologyWhere(
+export async function topologyWhere(
   { client }: DemoCluster,
   stopped: AbortSignal,
   isMeant: (topology: Topology) => boolean,

@@ -1,24 +1,25 @@
 /**
- * The demonstration: three nodes, a slow origin, real cities, and a whole node killed in mid-load.
+ * The demonstration: three nodes, a slow origin, real cities, and in mid-load a whole node killed, one added, and one
+ * that leaves.
  *
  *   npm start                 runs it, then leaves the cluster and its dashboard up until Ctrl-C
  *   npm start -- --once       runs it and stops; exit status 0 only if nothing was lost and no request failed
- *   npm start -- --seconds N  makes the load last N seconds
+ *   npm start -- --seconds N  makes the load last N seconds, and until everything has been shown
  */
 import { parseArgs } from 'node:util';
 import { readCluster } from '../src/cli/report.js';
 import { paintFor, screenOf } from '../src/cli/terminal.js';
 import { type DemoCluster, startCluster } from './cluster.js';
-import { showFall } from './fall.js';
 import { Origin } from './origin.js';
 import { Show } from './show.js';
+import { tellStory, Verification } from './story.js';
 import { Traffic } from './traffic.js';
 import { verify } from './verify.js';
-import { balance, title } from './view.js';
+import { balance, type Story, title } from './view.js';
 
-const SECONDS_DEFAULT = 20;
+const SECONDS_DEFAULT = 30;
 /** When the node dies, as a part of the whole. */
-const KILL_AT = 0.3;
+const KILL_AT = 0.2;
 
 const screen = screenOf(process.stdout);
 const paint = paintFor(screen);
@@ -41,7 +42,7 @@ async function main(): Promise<number> {
   });
   if (cluster === undefined) return 1;
   const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stopping.abort());
   try {
     const isGood = await demonstrate(cluster, stopping.signal);
     if (!flags.once && !stopping.signal.aborted) await stayUp(cluster, stopping.signal);
@@ -59,11 +60,12 @@ async function demonstrate(cluster: DemoCluster, stopped: AbortSignal): Promise<
   const traffic = new Traffic(cluster.client, origin);
   const show = new Show({ client: cluster.client, traffic, origin, durationMs, screen, paint });
   const done = new AbortController();
-  let fall = Promise.resolve();
-  // The story of the node is told to its end, and the load goes on as long.
-  const end = setTimeout(() => void fall.then(() => done.abort()), durationMs);
+  const verification = await Verification.begin(cluster.seeds);
+  let telling = Promise.resolve<Story>({ isWhole: false, longestFallMs: 0, longestChangeMs: 0 });
+  // The story is told to its end, and the load goes on as long.
+  const end = setTimeout(() => void telling.then(() => done.abort()), durationMs);
   const kill = setTimeout(() => {
-    fall = showFall({ cluster, show, traffic, paint }, stopped);
+    telling = tellStory({ cluster, show, traffic, paint }, stopped, () => verification.expectNoFailures());
   }, durationMs * KILL_AT);
   const stop = () => done.abort();
   stopped.addEventListener('abort', stop, { once: true });
@@ -71,7 +73,9 @@ async function demonstrate(cluster: DemoCluster, stopped: AbortSignal): Promise<
   await traffic.run(done.signal);
   clearTimeout(end);
   clearTimeout(kill);
+  const story = await telling;
   const frame = await show.end();
+  const judged = await verification.end(paint);
 
   const verdict = await verify(cluster.client, traffic.acknowledged, traffic.visited);
   const { nodes } = await readCluster(cluster.client);
@@ -79,8 +83,10 @@ async function demonstrate(cluster: DemoCluster, stopped: AbortSignal): Promise<
     items: nodes.reduce((sum, node) => sum + node.items, 0),
     bytes: nodes.reduce((sum, node) => sum + node.bytes, 0),
   };
-  for (const line of balance({ frame, verdict, memory, longestWriteMs: traffic.longestWriteMs }, paint)) say(line);
-  return traffic.tally.failures === 0 && verdict.lost + verdict.wrong === 0;
+  for (const line of balance({ frame, verdict, memory, story }, paint)) say(line);
+  for (const line of judged.lines) say(`  ${line}`.trimEnd());
+  say('');
+  return story.isWhole && judged.isGood && traffic.tally.failures === 0 && verdict.lost + verdict.wrong === 0;
 }
 
 async function stayUp(cluster: DemoCluster, stopped: AbortSignal): Promise<void> {

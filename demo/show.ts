@@ -2,8 +2,11 @@
  * Shows the demonstration while it runs: takes the figures a few times a second, and draws a panel in a terminal, or
  * writes a line a second where there is none. What it looks like stands in view.ts.
  */
+
+import { readProgress } from '../src/cli/operator.js';
 import { type ClusterReport, type NodeReport, readCluster } from '../src/cli/report.js';
 import { duration, type Paint, Panel, type Screen } from '../src/cli/terminal.js';
+import type { RebalanceStatus } from '../src/cluster/index.js';
 import type { Henge } from '../src/index.js';
 import { SLOTS } from '../src/ring/index.js';
 import type { Origin } from './origin.js';
@@ -31,6 +34,7 @@ export class Show {
   private readonly events: string[] = [];
   private readonly samples: Sample[] = [];
   private nodes: readonly NodeView[] = [];
+  private move: RebalanceStatus | undefined;
   private nodesReadAt = performance.now();
   private reportBefore: ClusterReport | undefined;
   private readonly before = { at: 0, requests: 0, hits: 0, lookups: 0 };
@@ -59,8 +63,10 @@ export class Show {
     await this.reading;
     await this.readNodes();
     const frame = this.frame(elapsedMs);
-    this.panel?.draw(panel(frame, this.stage.paint));
+    this.panel?.draw([]);
     this.panel?.close();
+    // All of it, however small the screen: it may scroll now.
+    if (this.panel !== undefined) for (const line of panel(frame, this.stage.paint)) process.stdout.write(`${line}\n`);
     return frame;
   }
 
@@ -88,7 +94,8 @@ export class Show {
       if (this.isOver) return;
       this.sample();
       const frame = this.frame(performance.now() - this.beganAt);
-      if (this.panel !== undefined) this.panel.draw(panel(frame, this.stage.paint));
+      const { screen, paint } = this.stage;
+      if (this.panel !== undefined) this.panel.draw(panel(frame, paint, screen.rows - 1));
       else if (++this.framesShown % FRAMES_PER_LINE === 0) this.say(plainLine(frame));
     }
   }
@@ -119,6 +126,8 @@ export class Show {
     this.nodeNames = report.nodes.map((node) => node.name);
     this.reportBefore = report;
     this.nodesReadAt = takenAt;
+    const topology = await this.stage.client.topology().catch(() => undefined);
+    this.move = topology?.next && (await readProgress(topology).catch(() => undefined));
   }
 
   private frame(elapsedMs: number): Frame {
@@ -133,6 +142,7 @@ export class Show {
       misses: of(missLatencies),
       samples: this.samples,
       nodes: this.nodes,
+      move: this.move,
       events: this.events,
     };
   }

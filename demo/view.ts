@@ -2,6 +2,7 @@
  * What the demonstration shows: a panel while it runs (or a line a second where there is no terminal), and the balance
  * at the end. Pure functions from numbers to lines; main.ts decides where they go.
  */
+import { progressLine, progressLines } from '../src/cli/rebalance/progress.js';
 import {
   bar,
   bytes,
@@ -16,6 +17,7 @@ import {
   sparkline,
   widthOf,
 } from '../src/cli/terminal.js';
+import type { RebalanceStatus } from '../src/cluster/index.js';
 import { CITY_COUNT, ORIGIN_CONCURRENCY, ORIGIN_LATENCY_MS, uncachedMs } from './origin.js';
 import type { Tally } from './traffic.js';
 import type { Verdict } from './verify.js';
@@ -54,6 +56,8 @@ export interface Frame {
   readonly misses: Latency;
   readonly samples: readonly Sample[];
   readonly nodes: readonly NodeView[];
+  /** While data moves: how far it is. */
+  readonly move: RebalanceStatus | undefined;
   /** What happened to a node, line by line. */
   readonly events: readonly string[];
 }
@@ -62,6 +66,7 @@ const WIDTH = 76;
 const SPARK_COLUMNS = 30;
 const SHARE_COLUMNS = 20;
 const LABEL_COLUMNS = 12;
+const EVENTS_SHOWN_MIN = 1;
 
 export function title(paint: Paint): string[] {
   const origin = `${ORIGIN_LATENCY_MS} ms a look-up, ${ORIGIN_CONCURRENCY} at a time`;
@@ -74,7 +79,14 @@ export function title(paint: Paint): string[] {
   ];
 }
 
-export function panel(frame: Frame, paint: Paint): string[] {
+/** `rows`: what there is room for; of what happened the last lines are shown, as many as fit. */
+export function panel(frame: Frame, paint: Paint, rows = Number.POSITIVE_INFINITY): string[] {
+  const lines = figureLines(frame, paint);
+  const shown = Math.min(frame.events.length, Math.max(EVENTS_SHOWN_MIN, rows - lines.length));
+  return [...lines, ...frame.events.slice(frame.events.length - shown).map((event) => `  ${event}`)];
+}
+
+function figureLines(frame: Frame, paint: Paint): string[] {
   const { tally, samples } = frame;
   const last = samples.at(-1) ?? { perSecond: 0, hitRatio: 0, originPerSecond: 0 };
   const history = (pick: (sample: Sample) => number, most?: number) =>
@@ -121,8 +133,14 @@ export function panel(frame: Frame, paint: Paint): string[] {
     '',
     ...nodeLines(frame.nodes, paint),
     '',
-    ...frame.events.map((event) => `  ${event}`),
+    ...moveLines(frame, paint),
   ];
+}
+
+/** Empty while nothing moves. */
+function moveLines({ move }: Frame, paint: Paint): string[] {
+  if (move === undefined || move.state === 'idle') return [];
+  return [...progressLines(move, paint).map((line) => `  ${line}`), ''];
 }
 
 function progress(frame: Frame, paint: Paint): string {
@@ -135,7 +153,7 @@ function progress(frame: Frame, paint: Paint): string {
 function nodeLines(nodes: readonly NodeView[], paint: Paint): string[] {
   const most = Math.max(...nodes.map((node) => node.share), Number.MIN_VALUE);
   const columns = (name: string, share: string, rest: readonly string[]) =>
-    `  ${padEnd(name, 8)}${share}  ${rest.map((cell, at) => padStart(cell, at === 0 ? 7 : 11)).join('')}`;
+    `  ${padEnd(name, 8)}${share}  ${rest.map((cell, at) => padStart(cell, at === 0 ? 7 : 12)).join('')}`;
   return [
     paint('dim', columns('node', padEnd('keys led', SHARE_COLUMNS), ['', 'items', 'bytes', 'requests/s'])),
     ...nodes.map((node, index) => {
@@ -163,17 +181,28 @@ export function plainLine(frame: Frame): string {
     `failures ${count(tally.failures)}`,
     `p50 ${latency(frame.all.p50)}`,
     `p99 ${latency(frame.all.p99)}`,
+    ...(frame.move === undefined || frame.move.state === 'idle' ? [] : [progressLine(frame.move)]),
   ].join('  ');
+}
+
+/** What the story of story.ts comes to. */
+export interface Story {
+  /** It was told to its end. */
+  readonly isWhole: boolean;
+  /** The longest that a write took to the keys of the node that was killed, */
+  readonly longestFallMs: number;
+  /** and of all writes while members came and went. */
+  readonly longestChangeMs: number;
 }
 
 export interface Balance {
   readonly frame: Frame;
   readonly verdict: Verdict;
   readonly memory: { readonly items: number; readonly bytes: number };
-  readonly longestWriteMs: number;
+  readonly story: Story;
 }
 
-export function balance({ frame, verdict, memory, longestWriteMs }: Balance, paint: Paint): string[] {
+export function balance({ frame, verdict, memory, story }: Balance, paint: Paint): string[] {
   const { tally, all, hits, misses } = frame;
   const row = (label: string, figure: string, remark = '') =>
     `  ${padEnd(label, 18)}${padStart(figure, 14)}   ${paint('dim', remark)}`.trimEnd();
@@ -188,7 +217,8 @@ export function balance({ frame, verdict, memory, longestWriteMs }: Balance, pai
     row('joined', count(tally.joined), 'waited for the same look-up of another'),
     row('failures', good(tally.failures), tally.lastError),
     row('writes', count(tally.signatures), `acknowledged; ${count(tally.repeats)} repeated after the kill`),
-    row('longest write', duration(longestWriteMs), 'to the keys of the node that was killed'),
+    row('longest write', duration(story.longestFallMs), 'to the keys of the node that was killed'),
+    row('', duration(story.longestChangeMs), 'while a node joined and another one left'),
     row('degraded', count(tally.degraded), 'reads answered by a copy meanwhile'),
     row('lost or wrong', good(verdict.lost + verdict.wrong), `${count(verdict.right)} values read back and right`),
     row('p50', latency(all.p50), `hits ${latency(hits.p50)}, misses ${latency(misses.p50)}`),

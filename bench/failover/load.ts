@@ -35,6 +35,8 @@ export function tell(context: Context, what: string, phase: Phase): void {
   for (const [error, times] of Object.entries(errors)) context.note(`  ${times} x ${error}`);
 }
 
+export const failed = ({ failedReads, failedWrites }: Phase): number => failedReads + failedWrites;
+
 export function figure(id: string, unit: string, value: number): Measurement {
   return { id, unit, values: [value] };
 }

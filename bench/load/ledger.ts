@@ -38,6 +38,11 @@ export class Ledger {
     if (number > this.acknowledgedOf(key)) this.#acknowledged[key] = number;
   }
 
+  /** An increment was acknowledged: of a counter the number acknowledged is how many of them were. */
+  counted(key: number): void {
+    this.#acknowledged[key] = this.acknowledgedOf(key) + 1;
+  }
+
   /** The last number acknowledged so far: a read that begins now may find nothing older. */
   acknowledgedOf(key: number): number {
     return this.#acknowledged[key] ?? 0;

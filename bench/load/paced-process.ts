@@ -10,7 +10,7 @@ import { Henge } from '../../src/index.js';
 import { compiledScript } from '../paths.js';
 import type { Context } from '../suite.js';
 import type { Verdict } from './ledger.js';
-import { keyName, PacedLoad, type PacedOptions, type Phase } from './paced.js';
+import { keyNames, PacedLoad, type PacedOptions, type Phase } from './paced.js';
 
 interface Order {
   readonly seeds: readonly string[];
@@ -70,8 +70,7 @@ async function answerOf(child: ChildProcess): Promise<Answer> {
 
 async function serve({ seeds, load }: Order): Promise<void> {
   const client = await Henge.connect({ seeds: [...seeds] });
-  const names = Array.from({ length: load.keys }, (_, key) => keyName(key));
-  const places = await whereIs(client, names);
+  const places = await whereIs(client, keyNames(load));
   const leaders = [...new Set(places.map(({ node }) => node))].sort();
   const groups = new Map(places.map(({ key, node }) => [key, leaders.indexOf(node)]));
   const paced = new PacedLoad(client, load, (name) => groups.get(name) ?? 0);

@@ -2,12 +2,13 @@
  * An open loop through one client: so many requests a second, whatever becomes of them, for as long as it is told to.
  * Callers do not wait for a cluster that is in trouble, and so neither does this load: what is late counts as late.
  *
- * Reads and writes go to keys that a ledger keeps account of. What happens is counted by *phases*: from one mark to the
- * next. Of writes it is also known, for each group of keys, when the first and the last of a phase was acknowledged,
- * and how long there was none.
+ * Reads and writes go to keys that a ledger keeps account of, some of them counters if that is asked for. What happens
+ * is counted by *phases*: from one mark to the next. Of writes it is also known, for each group of keys, when the first
+ * and the last of a phase was acknowledged, and how long there was none.
  */
 import { Latencies } from '../../src/cli/load/latencies.js';
 import type { AckLevel, Henge } from '../../src/index.js';
+import { slotOf } from '../../src/ring/index.js';
 import { VALUE_BYTES } from './driver.js';
 import { Ledger, type Verdict } from './ledger.js';
 
@@ -25,25 +26,37 @@ export interface PacedOptions {
   readonly keys: number;
   /** Time that a write may take; reads have the client's usual deadline. */
   readonly writeDeadlineMs: number;
+  /** One key in COUNTER_EVERY is a counter, whose writes are increments. */
+  readonly hasCounters?: boolean;
+  /** Only keys of these slots: their bits, slot s is bit s & 7 of byte s >> 3, in base64. */
+  readonly slots?: string;
+  /** Tell with each phase which keys were written. */
+  readonly tellsWrittenKeys?: boolean;
 }
+
+const COUNTER_EVERY = 8;
 
 /** What happened between two marks. Times are milliseconds; those of groups begin at the first mark. */
 export interface Phase {
   readonly seconds: number;
   readonly reads: number;
   readonly writes: number;
+  /** Reads that found nothing. */
+  readonly misses: number;
   readonly failedReads: number;
   readonly failedWrites: number;
-  /** Reads that found something older than what was acknowledged before they began. */
+  /** Reads that found nothing, or something older than what was acknowledged before they began. */
   readonly staleReads: number;
   readonly readMs: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly writeMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** Reads and writes together. */
+  readonly callMs: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly groups: readonly GroupWrites[];
   /** Errors met, with how often. */
   readonly errors: Readonly<Record<string, number>>;
   /** Requests that were due and not issued, for too many were open. */
   readonly notIssued: number;
-  /** Keys of which a write was acknowledged, each once. */
+  /** Keys of which a write was acknowledged, each once; none unless that was asked for. */
   readonly writtenKeys: readonly number[];
 }
 
@@ -59,6 +72,19 @@ export interface GroupWrites {
 
 export function keyName(key: number): string {
   return `paced:${key}`;
+}
+
+/** Names of the keys of a load. */
+export function keyNames({ keys, slots }: PacedOptions): string[] {
+  if (slots === undefined) return Array.from({ length: keys }, (_, key) => keyName(key));
+  const bits = Buffer.from(slots, 'base64');
+  const names: string[] = [];
+  for (let number = 0; names.length < keys; number++) {
+    const name = keyName(number);
+    const slot = slotOf(Buffer.from(name));
+    if ((((bits[slot >> 3] ?? 0) >> (slot & 7)) & 1) === 1) names.push(name);
+  }
+  return names;
 }
 
 export class PacedLoad {
@@ -80,7 +106,7 @@ export class PacedLoad {
     this.#client = client;
     this.#options = options;
     this.#ledger = new Ledger(options.keys);
-    this.#names = Array.from({ length: options.keys }, (_, key) => keyName(key));
+    this.#names = keyNames(options);
     this.#groups = this.#names.map(groupOf);
     this.#groupCount = this.#groups.reduce((most, group) => Math.max(most, group + 1), 0);
     this.#isWriting = new Uint8Array(options.keys);
@@ -118,13 +144,15 @@ export class PacedLoad {
   /** What stands under each key at the end, against what was acknowledged. */
   judge(): Promise<Verdict> {
     return this.#ledger.judge(async (key) => {
-      const found = await this.#client.get<string>(keyName(key), { deadlineMs: this.#options.writeDeadlineMs });
+      const found = await this.#client.get<string | number>(this.#names[key] ?? '', {
+        deadlineMs: this.#options.writeDeadlineMs,
+      });
       return found === undefined ? undefined : Number(found);
     });
   }
 
   #newRecorder(): Recorder {
-    return new Recorder(this.#groupCount);
+    return new Recorder(this.#groupCount, this.#options.tellsWrittenKeys === true);
   }
 
   async #run(): Promise<void> {
@@ -151,11 +179,17 @@ export class PacedLoad {
     const begunAtMs = performance.now();
     this.#isWriting[key] = 1;
     this.#open++;
-    const { ack, writeDeadlineMs } = this.#options;
+    const { ack, writeDeadlineMs, hasCounters } = this.#options;
+    const name = this.#names[key] ?? '';
+    const options = { ack, deadlineMs: writeDeadlineMs };
     try {
-      const value = `${number}`.padEnd(VALUE_BYTES);
-      await this.#client.set(this.#names[key] ?? '', value, { ack, deadlineMs: writeDeadlineMs });
-      this.#ledger.acknowledged(key, number);
+      if (hasCounters === true && key % COUNTER_EVERY === 0) {
+        await this.#client.increment(name, 1, options);
+        this.#ledger.counted(key);
+      } else {
+        await this.#client.set(name, `${number}`.padEnd(VALUE_BYTES), options);
+        this.#ledger.acknowledged(key, number);
+      }
       this.#recorder.wrote(key, this.#groups[key] ?? 0, performance.now() - begunAtMs);
     } catch (error) {
       this.#recorder.failedWrites++;
@@ -170,7 +204,8 @@ export class PacedLoad {
     const oldest = this.#ledger.acknowledgedOf(key);
     this.#open++;
     try {
-      const found = await this.#client.get<string>(this.#names[key] ?? '');
+      const found = await this.#client.get<string | number>(this.#names[key] ?? '');
+      if (found === undefined) this.#recorder.misses++;
       this.#recorder.read(performance.now() - begunAtMs, Number(found ?? 0) < oldest);
     } catch (error) {
       this.#recorder.failedReads++;
@@ -188,6 +223,7 @@ interface GroupTimes {
 }
 
 class Recorder {
+  misses = 0;
   failedReads = 0;
   failedWrites = 0;
   notIssued = 0;
@@ -199,7 +235,10 @@ class Recorder {
   readonly #groups: (GroupTimes | undefined)[];
   readonly #beganAtMs = performance.now();
 
-  constructor(groups: number) {
+  constructor(
+    groups: number,
+    private readonly tellsWrittenKeys: boolean,
+  ) {
     this.#groups = Array.from({ length: groups }, () => undefined);
   }
 
@@ -209,7 +248,7 @@ class Recorder {
   }
 
   wrote(key: number, index: number, ms: number): void {
-    this.#writtenKeys.add(key);
+    if (this.tellsWrittenKeys) this.#writtenKeys.add(key);
     this.#writeTimes.record(ms * 1_000);
     const nowMs = performance.now() - this.#beganAtMs;
     const group = this.#groups[index];
@@ -231,6 +270,8 @@ class Recorder {
 
   phase(): Phase {
     const endMs = performance.now() - this.#beganAtMs;
+    const all = new Latencies();
+    for (const times of [this.#readTimes, this.#writeTimes]) all.add(times);
     const summary = (times: Latencies) => {
       const { p50, p99, max } = times.summary();
       return { p50: p50 / 1_000, p99: p99 / 1_000, max: max / 1_000 };
@@ -239,11 +280,13 @@ class Recorder {
       seconds: endMs / 1_000,
       reads: this.#readTimes.count,
       writes: this.#writeTimes.count,
+      misses: this.misses,
       failedReads: this.failedReads,
       failedWrites: this.failedWrites,
       staleReads: this.#staleReads,
       readMs: summary(this.#readTimes),
       writeMs: summary(this.#writeTimes),
+      callMs: summary(all),
       groups: this.#groups.map((group) =>
         group === undefined
           ? { firstMs: null, lastMs: null, gapMs: endMs, slowestMs: 0 }

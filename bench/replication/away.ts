@@ -32,6 +32,7 @@ const LOAD: PacedOptions = {
   ack: 'one',
   keys: 200_000,
   writeDeadlineMs: 30_000,
+  tellsWrittenKeys: true,
 };
 
 export async function awayFigures(context: Context): Promise<Measurement[]> {

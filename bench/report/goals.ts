@@ -33,6 +33,18 @@ const GOALS: ReadonlyMap<string, Goal> = new Map([
   ['replication.away.restored', valueAtMost(10_000)],
   ['replication.away.sent', ratioAtMost(3)],
   ['replication.away.copiesMissing', valueAtMost(0)],
+  ['rebalance.speed', ratioAtLeast(10)],
+  ...contractGoals(),
+  ['rebalance.contract.failed', valueAtMost(0)],
+  ['rebalance.contract.redirects', valueAtMost(0)],
+  ['rebalance.contract.lost', valueAtMost(0)],
+  ['rebalance.contract.foreign', valueAtMost(0)],
+  ['rebalance.contract.stale', valueAtMost(0)],
+  ['rebalance.contract.sealed', valueAtMost(50)],
+  ['rebalance.restart.failed', valueAtMost(0)],
+  ['rebalance.restart.lost', valueAtMost(0)],
+  ['rebalance.restart.hits', ratioAtLeast(0.99)],
+  ['rebalance.restart.sent', ratioAtMost(0.05)],
   ['failover.kill.failedReads', valueAtMost(0)],
   ['failover.kill.resumed', valueAtMost(4_000)],
   ['failover.kill.lost.quorum', valueAtMost(0)],
@@ -59,6 +71,15 @@ const GOALS: ReadonlyMap<string, Goal> = new Map([
 
 export function goalOf(id: string): Goal | undefined {
   return GOALS.get(id);
+}
+
+/** What holds for every planned change, under either load. */
+function contractGoals(): [string, Goal][] {
+  const changes = ['join', 'drain', 'weight', 'swap'].flatMap((change) => [`${change}.mixed`, `${change}.writes`]);
+  return changes.flatMap((change): [string, Goal][] => [
+    [`rebalance.contract.${change}.p99`, ratioAtMost(2)],
+    [`rebalance.contract.${change}.moved`, ratioAtMost(1.08)],
+  ]);
 }
 
 function ratioAtLeast(limit: number): Goal {

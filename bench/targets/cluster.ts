@@ -1,7 +1,7 @@
 /**
- * A cluster under test: real daemons on this machine that share a registry, founded with all its members, so that they
- * may start at once. Each node leads a process group of its own, so that it can be killed whole (`killAll`), or its
- * primary process alone. What nodes log is kept, for that is where epochs and catch-ups are told.
+ * A cluster under test: real daemons on this machine that share a registry, founded with its first members, so that
+ * they may start at once; others join later. Each node leads a process group of its own, so that it can be killed whole
+ * (`killAll`), or its primary process alone. What nodes log is kept, for that is where epochs and catch-ups are told.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -39,17 +39,23 @@ export interface ClusterOptions {
   readonly core?: number;
   /** Keep each node's memory in a file, so that it outlives the node. */
   readonly hasArenas?: boolean;
+  /** Of each node, as --memory takes it; 256 MiB when missing. */
+  readonly memory?: string;
 }
 
+type MakeNode = (name: string) => Promise<BenchNode>;
+
 export class BenchCluster {
-  readonly nodes: readonly BenchNode[];
+  readonly #nodes: BenchNode[];
+  readonly #make: MakeNode;
 
   readonly #onExit = () => {
     for (const node of this.nodes) void node.killAll();
   };
 
-  private constructor(nodes: readonly BenchNode[]) {
-    this.nodes = nodes;
+  private constructor(nodes: readonly BenchNode[], make: MakeNode) {
+    this.#nodes = [...nodes];
+    this.#make = make;
   }
 
   /** Resolves when all nodes serve. They are killed, and their files removed, when the suite ends. */
@@ -62,26 +68,30 @@ export class BenchCluster {
     const secretFile = join(folder, 'secret');
     await writeFile(secretFile, randomBytes(32).toString('hex'), { mode: 0o600 });
     const shared = [`--registry=${location}`, `--secret-file=${secretFile}`, `--rf=${options.rf}`, '--workers=1'];
-    const nodes = await Promise.all(
-      names.map(async (name) => {
-        const [data, http] = [await freePort(), await freePort()];
-        const arena = options.hasArenas === true ? [`--arena=${folder}/${name}.arena`] : [];
-        const own = [
-          '--memory=256mb',
-          `--name=${name}`,
-          `--listen=127.0.0.1:${data}`,
-          `--http=127.0.0.1:${http}`,
-          ...arena,
-        ];
-        return new BenchNode(name, `127.0.0.1:${data}`, [...own, ...shared, ...(options.words ?? [])], options.core);
-      }),
-    );
-    const cluster = new BenchCluster(nodes);
+    const make = async (name: string): Promise<BenchNode> => {
+      const [data, http] = [await freePort(), await freePort()];
+      const arena = options.hasArenas === true ? [`--arena=${folder}/${name}.arena`] : [];
+      const own = [
+        `--memory=${options.memory ?? '256mb'}`,
+        `--name=${name}`,
+        `--listen=127.0.0.1:${data}`,
+        `--http=127.0.0.1:${http}`,
+        ...arena,
+      ];
+      const words = [...own, ...shared, ...(options.words ?? [])];
+      return new BenchNode({ name, address: `127.0.0.1:${data}`, http: `127.0.0.1:${http}` }, words, options.core);
+    };
+    const cluster = new BenchCluster(await Promise.all(names.map(make)), make);
     context.defer(() => cluster.stop());
     // A harness that dies must not leave servers behind.
     process.once('exit', cluster.#onExit);
-    await Promise.all(nodes.map((node) => node.start()));
+    await Promise.all(cluster.nodes.map((node) => node.start()));
     return cluster;
+  }
+
+  /** Those who have left included. */
+  get nodes(): readonly BenchNode[] {
+    return this.#nodes;
   }
 
   get seeds(): readonly string[] {
@@ -92,6 +102,22 @@ export class BenchCluster {
     const node = this.nodes.find((candidate) => candidate.name === name);
     if (node === undefined) throw new RangeError(`there is no node ${name}`);
     return node;
+  }
+
+  /** Starts another node, which is to become a member. Resolves when it answers: it has no slots then. */
+  async join(name: string): Promise<BenchNode> {
+    const node = await this.#make(name);
+    this.#nodes.push(node);
+    await node.start();
+    return node;
+  }
+
+  /** What an operator asks of a member: `PATH` of POST /v1/members/PATH. @throws Error with the node's answer */
+  async ask(path: string): Promise<void> {
+    const { http } = this.#nodes[0] as BenchNode;
+    const headers = { 'x-henge-operator': 'bench' };
+    const answer = await fetch(`http://${http}/v1/members/${path}`, { method: 'POST', headers });
+    if (!answer.ok) throw new Error(`${path} was refused: ${await answer.text()}`);
   }
 
   async stop(): Promise<void> {
@@ -115,12 +141,14 @@ export class BenchNode {
   /** Of every primary process that was started: workers may outlive theirs. */
   readonly #groups = new Set<number>();
 
-  constructor(
-    readonly name: string,
-    readonly address: string,
-    words: readonly string[],
-    core: number | undefined,
-  ) {
+  readonly name: string;
+  readonly address: string;
+  readonly http: string;
+
+  constructor(place: Pick<BenchNode, 'name' | 'address' | 'http'>, words: readonly string[], core: number | undefined) {
+    this.name = place.name;
+    this.address = place.address;
+    this.http = place.http;
     this.#words = words;
     this.#core = core;
   }
@@ -147,6 +175,13 @@ export class BenchNode {
     for (const group of this.#groups) killGroup(group);
     this.#groups.clear();
     await this.#ended();
+  }
+
+  /** An orderly stop: SIGTERM of the primary process. Resolves when it has ended, to its exit status. */
+  async stop(): Promise<number | null> {
+    this.#primary?.kill('SIGTERM');
+    await this.#ended();
+    return this.#primary?.exitCode ?? null;
   }
 
   /** SIGKILL of the primary process alone. */

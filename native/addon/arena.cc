@@ -129,6 +129,7 @@ constexpr StatField STAT_FIELDS[] = {
     {"bytesOut", &Stats::bytesOut},
     {"scrubs", &Stats::scrubs},
     {"workerDeaths", &Stats::workerDeaths},
+    {"sealedMicrosecondsMax", &Stats::sealedMicrosecondsMax},
 };
 
 napi_value stats(napi_env env, napi_callback_info info) {

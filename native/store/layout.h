@@ -238,7 +238,8 @@ static_assert(sizeof(Place) == 64, "a line each");
 
 constexpr uint32_t CHUNK_BUCKETS = 24;  // powers of two of microseconds: up to 8 s
 
-// Written by the place's holder alone, read by anybody; never reset, so a death takes nothing away.
+// Written by the place's holder alone, read by anybody; never reset, so a death takes nothing away. All add up but the
+// last.
 struct alignas(CACHE_LINE) Counters {
   uint64_t hits, misses, sets, deletes, increments, appends, touches;
   uint64_t evictions, expirations, busy, moved, outOfMemory;
@@ -247,6 +248,7 @@ struct alignas(CACHE_LINE) Counters {
   uint64_t clockRefusals;
   uint64_t chunkMicroseconds[CHUNK_BUCKETS];
   uint64_t chunkNanoseconds;
+  uint64_t sealedMicrosecondsMax;  // the longest that a slot took no writes because it was being handed over
 };
 
 // ---- the header ----------------------------------------------------------------------------------------------------

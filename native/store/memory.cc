@@ -62,6 +62,13 @@ uint64_t steadyMs(const View& view) {
   return view.manualClock ? view.header->manualMs.load(std::memory_order_relaxed) : monotonicMs();
 }
 
+uint64_t steadyMicroseconds(const View& view) {
+  if (view.manualClock) return steadyMs(view) * 1'000;
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000 + static_cast<uint64_t>(time.tv_nsec) / 1'000;
+}
+
 std::unique_ptr<Memory> Memory::create(const MemoryOptions& options, Failure* failure) {
   Constants constants;
   if (!makeConstants(options, &constants, failure)) return nullptr;
@@ -321,6 +328,9 @@ Stats Memory::stats() const {
     sum.bytesIn += place.bytesIn;
     sum.bytesOut += place.bytesOut;
     sum.scrubs += place.scrubs;
+    if (place.sealedMicrosecondsMax > sum.sealedMicrosecondsMax) {
+      sum.sealedMicrosecondsMax = place.sealedMicrosecondsMax;
+    }
     for (uint32_t b = 0; b < CHUNK_BUCKETS; b++) sum.chunkMicroseconds[b] += place.chunkMicroseconds[b];
     sum.chunkSeconds += static_cast<double>(place.chunkNanoseconds) / 1e9;
   }

@@ -103,5 +103,6 @@ uint64_t wallMs();
 uint64_t nowMs(const View& view);
 // The clock of leases and heartbeats: monotonic, or the simulator's.
 uint64_t steadyMs(const View& view);
+uint64_t steadyMicroseconds(const View& view);
 
 }  // namespace henge

@@ -34,7 +34,8 @@ Worker::Worker(Memory& memory, uint32_t place)
       peers_(view_),
       rings_(view_),
       random_(view_.seed.second ^ place),
-      scratch_(new char[view_.valueBytesMax]) {
+      scratch_(new char[view_.valueBytesMax]),
+      sealedAtMicroseconds_(view_.slotCount()) {
   beginChunk();
 }
 

@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "evictor.h"
 #include "memory.h"
@@ -243,6 +244,7 @@ class Worker {
   void lead(uint16_t slot, const SlotMoment& before, uint32_t rank);
   void yieldTo(uint16_t slot, const SlotMoment& before, uint32_t rank);
   void follow(uint16_t slot, uint16_t sender, uint32_t epoch, bool isMerge);
+  void noteOpen(uint16_t slot);
 
   Memory& memory_;
   View& view_;
@@ -265,6 +267,7 @@ class Worker {
   Link links_[PEERS_MAX];
   std::string whole_;                // a large item put together for a walk
   std::unique_ptr<char[]> scratch_;  // one value: append puts old and new together here
+  std::vector<uint64_t> sealedAtMicroseconds_;  // by slot; 0: not sealed, or by an earlier worker
 };
 
 }  // namespace henge

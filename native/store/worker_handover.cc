@@ -11,6 +11,9 @@
 // A seal can be opened again at any time. A slot that was given is its goal's to take: only that node's word or another
 // epoch says whose it is. Within an epoch a slot goes one way only, so once the goal was heard a frame of the former
 // leader that was on its way for long is refused and changes nothing back.
+#include <algorithm>
+#include <utility>
+
 #include "installer.h"
 #include "slot_bits.h"
 #include "worker.h"
@@ -53,6 +56,7 @@ std::string Worker::seal(uint16_t goal, std::string_view slots) {
     moment.flags |= SlotFlag::SEALED;
     setMoment(view_, slot, moment);
     addSlot(&sealed, slot);
+    sealedAtMicroseconds_[slot] = steadyMicroseconds(view_);
   });
   return sealed;
 }
@@ -64,6 +68,7 @@ void Worker::unseal(std::string_view slots, bool isGivenToo) {
     if (moment.state != SlotState::PRIMARY || (!isGivenToo && (moment.flags & SlotFlag::GIVEN) != 0)) return;
     moment.flags = static_cast<uint8_t>(moment.flags & ~opened);
     setMoment(view_, slot, moment);
+    noteOpen(slot);
   });
 }
 
@@ -83,6 +88,7 @@ std::string Worker::endSeal(std::string_view slots, uint8_t cleared, uint8_t set
     moment.flags = static_cast<uint8_t>((moment.flags & ~cleared) | set);
     setMoment(view_, slot, moment);
     addSlot(&ended, slot);
+    if ((set & SlotFlag::SETTLED) != 0) noteOpen(slot);
   });
   return ended;
 }
@@ -138,11 +144,21 @@ void Worker::lead(uint16_t slot, const SlotMoment& before, uint32_t rank) {
 void Worker::yield(uint16_t leader, uint32_t epoch, std::string_view slots) {
   if (view_.rows == nullptr) return;
   changeSlots(slots, [&](uint16_t slot) {
+    noteOpen(slot);
     const SlotMoment before = momentOf(view_, slot);
     const int rank = rankOfNode(view_.rows[slot], leader);
     const bool isLedHere = before.state == SlotState::PRIMARY || before.state == SlotState::TAKING_OVER;
     if (before.epoch == epoch && isLedHere && rank > 0) yieldTo(slot, before, static_cast<uint32_t>(rank));
   });
+}
+
+// Writes are taken again, here or by who was given the slot: how long were they not? Of what an earlier worker sealed
+// that is not known.
+void Worker::noteOpen(uint16_t slot) {
+  const uint64_t sealedAtMicroseconds = std::exchange(sealedAtMicroseconds_[slot], 0);
+  if (sealedAtMicroseconds == 0) return;
+  uint64_t& longest = counters().sealedMicrosecondsMax;
+  longest = std::max(longest, steadyMicroseconds(view_) - sealedAtMicroseconds);
 }
 
 void Worker::yieldTo(uint16_t slot, const SlotMoment& before, uint32_t rank) {

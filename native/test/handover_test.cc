@@ -78,6 +78,27 @@ TEST("a sealed slot takes no writes, is read, and may be opened again") {
   CHECK(nodes.wrote(nodes.one.set("old", "x")).status == Status::OK);
 }
 
+TEST("the longest that a slot took no writes for its hand-over is known, whichever way it ended") {
+  Trio nodes;
+  nodes.sync();
+  const auto longest = [&nodes] { return nodes.one.memory->stats().sealedMicrosecondsMax; };
+  const auto pass = [&nodes](uint64_t ms) { nodes.one.setClock(nodes.one.ms + ms); };
+  CHECK(nodes.one.worker().seal(3, ALL) == ALL);
+  pass(3);
+  nodes.one.worker().unseal(ALL, false);
+  CHECK(longest() == 3'000);
+  pass(1'000);
+  CHECK(nodes.handOver() == ALL);
+  CHECK(longest() == 3'000);
+
+  Trio others;
+  others.sync();
+  const std::string given = others.one.worker().give(others.one.worker().seal(3, ALL));
+  others.one.setClock(others.one.ms + 7);
+  others.one.worker().yield(3, 2, others.three.worker().acceptLead(1, 2, given));
+  CHECK(others.one.memory->stats().sealedMicrosecondsMax == 7'000);
+}
+
 TEST("nothing is given while a write is under way, or was lost on the way") {
   Trio nodes;
   nodes.sync();

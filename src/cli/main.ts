@@ -26,6 +26,7 @@ const SUBCOMMANDS: Readonly<Record<string, () => Promise<(program: Command) => v
   where: async () => (await import('./where.js')).addWhere,
   top: async () => (await import('./top.js')).addTop,
   drain: async () => (await import('./drain.js')).addDrain,
+  weight: async () => (await import('./weight.js')).addWeight,
   rebalance: async () => (await import('./rebalance.js')).addRebalance,
   plan: async () => (await import('./plan.js')).addPlan,
   verify: async () => (await import('./verify.js')).addVerify,

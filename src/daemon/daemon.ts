@@ -33,7 +33,7 @@ import type { NodeState } from './http/node-state.js';
 import { HttpServer } from './http/server.js';
 import { Leaving } from './leaving.js';
 import type { Logger } from './log.js';
-import { announce, claimMemory, joinCluster, type Place, readTopology, wantMember } from './membership.js';
+import { announce, claimMemory, joinCluster, type Place, readTopology, wantMember, weighMember } from './membership.js';
 import { obtainMemory, resume } from './memory.js';
 import { Metrics, type NodeFigures } from './metrics.js';
 import { Orphans } from './orphans.js';
@@ -208,6 +208,12 @@ export class Daemon implements NodeState {
       { event: 'wanted', member: name, wanted },
       `${name} is asked to ${wanted === 'in' ? 'stay' : 'leave'}`,
     );
+  }
+
+  /** @throws ConfigError when that cannot be */
+  async weighMember(name: string, weight: number): Promise<void> {
+    await weighMember(this.#parts.registry, name, weight);
+    this.#log.info({ event: 'weighed', member: name, weight }, `${name} is to have the weight ${weight}`);
   }
 
   setLogLevel(level: string): void {

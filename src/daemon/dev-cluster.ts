@@ -2,7 +2,8 @@
  * A cluster of several nodes on this machine, for development and demonstrations: writes the records of all members
  * into a fresh registry, then starts one `henge serve` for each.
  *
- * A node that served and ended is started again after a pause, as a service manager would: kill one, and watch.
+ * A node that served and ended is started again after a pause, as a service manager would: kill one, and watch. One
+ * that ended with status 0 has left the cluster, because it was asked to, and stays away.
  *
  * The nodes are children with a channel: they say when they are ready, and drain by themselves when this process is
  * gone, however it went. They are out of the terminal's process group, so that Ctrl-C comes to them once, by stop().
@@ -52,6 +53,8 @@ interface Running extends DevNode {
   readonly child: ChildProcess;
   /** Resolves to what is said of its end. */
   readonly ended: Promise<string>;
+  /** By its own choice: it was drained. */
+  hasLeft: boolean;
 }
 
 export class DevCluster {
@@ -117,7 +120,7 @@ export class DevCluster {
     const node = startNode(plan, this.folder, words);
     this.#running.set(plan.name, node);
     await becomeReady(node);
-    void node.ended.then((how) => this.#runAgain(plan, words, how));
+    void node.ended.then((how) => (node.hasLeft ? undefined : this.#runAgain(plan, words, how)));
   }
 
   async #runAgain(plan: NodePlan, words: readonly string[], how: string): Promise<void> {
@@ -200,10 +203,14 @@ function startNode(plan: NodePlan, folder: string, shared: readonly string[]): R
   closeSync(output);
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
-    child.once('exit', (status, signal) => resolve(signal ?? `exit status ${status}`));
+    child.once('exit', (status, signal) => {
+      node.hasLeft = status === 0;
+      resolve(signal ?? `exit status ${status}`);
+    });
   });
   const [address, http] = [formatHostPort(plan.listen), formatHostPort(plan.http)];
-  return { name: plan.name, address, http, log, pid: child.pid ?? 0, child, ended };
+  const node = { name: plan.name, address, http, log, pid: child.pid ?? 0, child, ended, hasLeft: false };
+  return node;
 }
 
 async function becomeReady({ name, child, ended, log }: Running): Promise<void> {

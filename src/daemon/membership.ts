@@ -16,6 +16,7 @@ import {
   type RegistryRecord,
   TopologyRecord,
 } from '../cluster/index.js';
+import { WEIGHT_MAX } from '../ring/index.js';
 import { type Config, ConfigError, flagOf, type OptionName } from './config.js';
 import { secretFingerprint } from './secret.js';
 
@@ -106,12 +107,30 @@ export async function announce(registry: Registry, self: BaseMember, whereabouts
  */
 export async function wantMember(registry: Registry, name: string, wanted: MemberRecord['wanted']): Promise<void> {
   const { value } = await readTopology(registry);
-  const member = participantsOf(value.current).find((one) => one.name === name);
-  if (member === undefined) throw new ConfigError(`there is no member ${name}`);
+  const member = memberOf(value, name);
   if (wanted === 'drain' && !(await isAnybodyElse(registry, value, name))) {
     throw new ConfigError(`${name} is the last member: whoever leaves needs somebody to leave its items to`);
   }
   await changeMember(registry, member, (found) => ({ ...found, wanted }));
+}
+
+/**
+ * Gives a member another weight, until it is started with a `--weight` of its own.
+ * @throws ConfigError when there is no such member, or no such weight
+ */
+export async function weighMember(registry: Registry, name: string, weight: number): Promise<void> {
+  if (!(weight > 0 && weight <= WEIGHT_MAX)) {
+    throw new ConfigError(`a weight is above 0 and at most ${WEIGHT_MAX}, not ${weight}`);
+  }
+  const member = memberOf((await readTopology(registry)).value, name);
+  await changeMember(registry, member, (found) => ({ ...found, weight }));
+}
+
+/** @throws ConfigError when there is none of that name */
+function memberOf({ current }: TopologyRecord, name: string): BaseMember {
+  const member = participantsOf(current).find((one) => one.name === name);
+  if (member === undefined) throw new ConfigError(`there is no member ${name}`);
+  return member;
 }
 
 /** A member that was asked to leave has left. False: it was not asked. */

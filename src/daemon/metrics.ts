@@ -64,6 +64,11 @@ const GAUGES: readonly (readonly [name: string, help: string, reading: Reading])
     ({ handOvers }) => handOvers,
   ],
   ['henge_slots', 'Slots this node leads', ({ slots }) => slots],
+  [
+    'henge_sealed_seconds_max',
+    'The longest that a slot took no writes because it was being handed over',
+    ({ stats }) => stats.sealedMicrosecondsMax / 1e6,
+  ],
   ['henge_workers', 'Workers configured', ({ workers }) => workers],
   ['henge_workers_ready', 'Workers serving', ({ workersReady }) => workersReady],
 ];

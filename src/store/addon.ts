@@ -208,6 +208,8 @@ export interface NativeStats {
   readonly bytesOut: number;
   readonly scrubs: number;
   readonly workerDeaths: number;
+  /** The longest that a slot led here took no writes because it was being handed over, since the memory was made. */
+  readonly sealedMicrosecondsMax: number;
   /**
    * Items per kind of frame are in the fields above; this is time spent in execute, one bucket a power of two of
    * microseconds.

@@ -84,3 +84,24 @@ test('a member is asked to leave with a header that no page can send, and only i
   expect(await ask(node, 'nobody/drain')).toBe(409);
   expect(await ask(node, 'a/fly')).toBe(404);
 });
+
+test('a member gets another weight while it runs, and with it another part of the slots', {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  await using cluster = await TestCluster.start('ab', '--rf=2', '--workers=1');
+  await using client = await Henge.connect({ seeds: [...cluster.seeds] });
+  await client.setMany(OLD);
+  const node = cluster.node('a');
+  expect(await ask(node, 'b/weight?value=3')).toBe(202);
+  while ((await client.topology()).next !== undefined || (await weightOf(client, 'b')) !== 3) await sleep(50);
+  const { slots } = (await client.stats('b')) as { readonly slots: number };
+  expect(slots / 16_384).toBeCloseTo(0.75, 1);
+  expect(await missing(client)).toBe(0);
+  for (const refused of ['b/weight?value=0', 'b/weight?value=65', 'b/weight', 'nobody/weight?value=1']) {
+    expect(await ask(node, refused)).toBe(409);
+  }
+});
+
+async function weightOf(client: Henge, name: string): Promise<number | undefined> {
+  return (await client.topology()).members.find((member) => member.name === name)?.weight;
+}

@@ -14,6 +14,8 @@ export interface NodeState {
   directRebalance(word: RebalanceWord): Promise<void>;
   /** Asks a member to leave, or to stay after all. @throws Error when that cannot be */
   wantMember(name: string, wanted: 'in' | 'drain'): Promise<void>;
+  /** Gives a member another weight. @throws Error when that cannot be */
+  weighMember(name: string, weight: number): Promise<void>;
   /** What keeps the node from serving; empty when it is ready. */
   reasonsNotReady(): readonly string[];
 }

@@ -88,15 +88,15 @@ export class HttpServer {
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const target = request.url ?? '/';
     const path = target.split('?', 1)[0] ?? '/';
+    const query = new URLSearchParams(target.slice(path.length));
     if (path.startsWith(CACHE_PATH)) {
-      const query = new URLSearchParams(target.slice(path.length));
       return serveCache({ request, response, rawKey: path.slice(CACHE_PATH.length), query, node: this.#node });
     }
     if (path.startsWith(MEMBERS_PATH)) {
-      return changeMembers({ request, response, words: path.slice(MEMBERS_PATH.length).split('/'), node: this.#node });
+      const words = path.slice(MEMBERS_PATH.length).split('/');
+      return changeMembers({ request, response, words, query, node: this.#node });
     }
     if (path.startsWith(REBALANCE_PATH)) {
-      const query = new URLSearchParams(target.slice(path.length));
       const action = path.slice(REBALANCE_PATH.length);
       return directRebalance({ request, response, action, query, node: this.#node });
     }
