@@ -150,6 +150,8 @@ interface Side {
   events: EndEvents | undefined;
   /** Written and not yet on its way. */
   waiting: (Buffer | 'fin')[];
+  /** On its way. Two that are due at the same moment still arrive in this order. */
+  readonly underWay: (Buffer | 'fin')[];
   waitingBytes: number;
   lastArrivalMs: number;
   isClosed: boolean;
@@ -175,6 +177,7 @@ class Pipe {
       host,
       events: undefined,
       waiting: [],
+      underWay: [],
       waitingBytes: 0,
       lastArrivalMs: 0,
       isClosed: false,
@@ -252,10 +255,12 @@ class Pipe {
       side.waiting.shift();
       if (next !== 'fin') side.waitingBytes -= bytes;
       side.lastArrivalMs = Math.max(atMs, side.lastArrivalMs);
+      side.underWay.push(next);
       this.schedule.at(side.lastArrivalMs, () => {
-        if (this.#isDead || other.isClosed) return;
-        if (next === 'fin') this.#lose(other);
-        else other.events?.received(next);
+        const first = side.underWay.shift();
+        if (this.#isDead || other.isClosed || first === undefined) return;
+        if (first === 'fin') this.#lose(other);
+        else other.events?.received(first);
       });
     }
   }
