@@ -10,8 +10,8 @@
  * It is called off when of those who take part in it all are wanted as they stand in the base, and nobody else.
  *
  * A change begins only when nobody is away or returning, and everybody has the epoch before: who misses one must take
- * over what it leads. Those who are wanted while one is under way wait for the next one, so that several who come
- * together make one change and not several.
+ * over what it leads. For that reason it is called off only then, too. Those who are wanted while one is under way
+ * wait for the next one, so that several who come together make one change and not several.
  */
 import { type AliveRecord, type BaseMember, type EpochRecord, type MemberRecord, participantsOf } from '../records.js';
 
@@ -45,7 +45,8 @@ export function planned(known: Candidates, { away, isSettled }: Situation): Chan
   const left = next.filter(({ name }) => !away.includes(name) || base.some((member) => member.name === name));
   if (left.length < next.length) return isSameList(left, base) ? none : { base, next: left, isCancelled: false };
   const takesPart = ({ name }: BaseMember): boolean => participantsOf(current).some((member) => member.name === name);
-  return isSameList(wanted.filter(takesPart), base) ? { ...stays, isCancelled: true } : stays;
+  const isUnwanted = isSameList(wanted.filter(takesPart), base);
+  return isUnwanted && areAllIn(known) ? { ...stays, isCancelled: true } : stays;
 }
 
 /**
