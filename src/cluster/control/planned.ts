@@ -51,7 +51,8 @@ export function planned(known: Candidates, { away, isSettled }: Situation): Chan
 
 /**
  * Base members that are not asked to leave, and whoever else wants to be one and lives, or is on its way in: whether
- * that one is lost is for probes to say.
+ * that one is lost is for probes to say. Who lives with another memory than its record names waits until that is put
+ * right: it would be taken for a member that has lost its copies.
  */
 function wantedBase({ topology: { current }, members, alive }: Candidates): readonly BaseMember[] {
   const isStaying = ({ name }: BaseMember): boolean => (members.get(name)?.wanted ?? 'in') === 'in';
@@ -59,9 +60,10 @@ function wantedBase({ topology: { current }, members, alive }: Candidates): read
     const { zone, weight } = members.get(member.name) ?? member;
     return { ...member, zone, weight };
   });
-  const isHere = (name: string): boolean => alive.has(name) || current.next?.some((one) => one.name === name) === true;
+  const isHere = ({ name, incarnation }: MemberRecord): boolean =>
+    alive.get(name)?.incarnation === incarnation || current.next?.some((one) => one.name === name) === true;
   const joining = [...members.values()]
-    .filter(({ name, wanted, incarnation }) => wanted === 'in' && incarnation !== '' && isHere(name))
+    .filter((member) => member.wanted === 'in' && member.incarnation !== '' && isHere(member))
     .filter(({ name }) => !current.base.some((member) => member.name === name))
     .map(({ name, number, zone, weight }): BaseMember => ({ name, number, zone, weight }));
   const wanted = [...staying, ...joining];
