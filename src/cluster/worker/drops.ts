@@ -7,7 +7,8 @@ import { type SlotBits, SlotState } from '../../store/index.js';
 import type { WorkerEnv } from './env.js';
 import { addSlot, noSlots } from './slot-bits.js';
 
-const DELAY_MS = 30_000;
+/** In a daemon. */
+export const DROP_DELAY_MS = 30_000;
 const SLOTS_AT_ONCE_MAX = 256;
 
 export class Drops {
@@ -32,7 +33,7 @@ export class Drops {
         this.#wasNone[slot] = Number(isNone);
         this.#sinceMs[slot] = isNone ? nowMs : Number.POSITIVE_INFINITY;
       }
-      if (nowMs - (this.#sinceMs[slot] as number) < DELAY_MS || dueCount === SLOTS_AT_ONCE_MAX) continue;
+      if (nowMs - (this.#sinceMs[slot] as number) < this.#env.dropDelayMs || dueCount === SLOTS_AT_ONCE_MAX) continue;
       this.#sinceMs[slot] = Number.POSITIVE_INFINITY;
       addSlot(due, slot);
       dueCount++;
