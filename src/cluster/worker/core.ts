@@ -282,8 +282,8 @@ export class WorkerCore {
   #work(): void {
     const { rf, members } = this.#view as TopologyView;
     if (rf > 1) this.#tendCopies(members);
-    const states = this.#env.native.states();
-    this.#drops.tick(states);
+    const { states, layout } = this.#survey();
+    this.#drops.tick(states, layout);
     this.#report(states);
   }
 
