@@ -1,6 +1,12 @@
 /** The world in which a worker's core lives here: the machine's clocks, sockets to other nodes, the primary process. */
 import { randomBytes } from 'node:crypto';
-import type { OnPartition, TopologyMember, TopologyView, WorkerEnv } from '../cluster/index.js';
+import {
+  DROP_DELAY_MS,
+  type OnPartition,
+  type TopologyMember,
+  type TopologyView,
+  type WorkerEnv,
+} from '../cluster/index.js';
 import { SLOTS } from '../protocol/index.js';
 import type { NativeArena, NativeWorker } from '../store/index.js';
 import type { DataPlane, Link } from './data-plane.js';
@@ -39,6 +45,7 @@ export function workerWorld({ boot, arena, native, plane, log, tell, learned, co
     native,
     slots: SLOTS,
     slotsPerSegment: arena.slotsPerSegment,
+    dropDelayMs: DROP_DELAY_MS,
     installedEpoch: () => arena.epoch(),
     isFenced: () => arena.isFenced(),
     requestsServed: () => plane.requestsServed,

@@ -178,11 +178,14 @@ function isRestored(known: Known, name: string): boolean {
   return record?.epoch === epoch && record.syncedEpoch === epoch && !hasOtherMemory(known, name);
 }
 
+/** Who has no part yet has no copies to lose, so any memory may be its. */
 function renewal(known: Known, isDue: (name: string) => boolean): Decision {
-  for (const { name } of participantsOf(known.topology.current)) {
-    const [record, incarnation] = [known.members.get(name), known.alive.get(name)?.incarnation];
-    if (record === undefined || incarnation === undefined) continue;
-    if (isDue(name) && hasOtherMemory(known, name)) return { kind: 'renew', member: { ...record, incarnation } };
+  const parts = participantsOf(known.topology.current);
+  const isStranger = (name: string): boolean => parts.every((member) => member.name !== name);
+  for (const [name, record] of known.members) {
+    const incarnation = known.alive.get(name)?.incarnation;
+    if (incarnation === undefined || !(isStranger(name) || isDue(name))) continue;
+    if (hasOtherMemory(known, name)) return { kind: 'renew', member: { ...record, incarnation } };
   }
   return NOTHING;
 }

@@ -10,8 +10,8 @@
  * It is called off when of those who take part in it all are wanted as they stand in the base, and nobody else.
  *
  * A change begins only when nobody is away or returning, and everybody has the epoch before: who misses one must take
- * over what it leads. Those who are wanted while one is under way wait for the next one, so that several who come
- * together make one change and not several.
+ * over what it leads. For that reason it is called off only then, too. Those who are wanted while one is under way
+ * wait for the next one, so that several who come together make one change and not several.
  */
 import { type AliveRecord, type BaseMember, type EpochRecord, type MemberRecord, participantsOf } from '../records.js';
 
@@ -45,12 +45,14 @@ export function planned(known: Candidates, { away, isSettled }: Situation): Chan
   const left = next.filter(({ name }) => !away.includes(name) || base.some((member) => member.name === name));
   if (left.length < next.length) return isSameList(left, base) ? none : { base, next: left, isCancelled: false };
   const takesPart = ({ name }: BaseMember): boolean => participantsOf(current).some((member) => member.name === name);
-  return isSameList(wanted.filter(takesPart), base) ? { ...stays, isCancelled: true } : stays;
+  const isUnwanted = isSameList(wanted.filter(takesPart), base);
+  return isUnwanted && areAllIn(known) ? { ...stays, isCancelled: true } : stays;
 }
 
 /**
  * Base members that are not asked to leave, and whoever else wants to be one and lives, or is on its way in: whether
- * that one is lost is for probes to say.
+ * that one is lost is for probes to say. Who lives with another memory than its record names waits until that is put
+ * right: it would be taken for a member that has lost its copies.
  */
 function wantedBase({ topology: { current }, members, alive }: Candidates): readonly BaseMember[] {
   const isStaying = ({ name }: BaseMember): boolean => (members.get(name)?.wanted ?? 'in') === 'in';
@@ -58,9 +60,10 @@ function wantedBase({ topology: { current }, members, alive }: Candidates): read
     const { zone, weight } = members.get(member.name) ?? member;
     return { ...member, zone, weight };
   });
-  const isHere = (name: string): boolean => alive.has(name) || current.next?.some((one) => one.name === name) === true;
+  const isHere = ({ name, incarnation }: MemberRecord): boolean =>
+    alive.get(name)?.incarnation === incarnation || current.next?.some((one) => one.name === name) === true;
   const joining = [...members.values()]
-    .filter(({ name, wanted, incarnation }) => wanted === 'in' && incarnation !== '' && isHere(name))
+    .filter((member) => member.wanted === 'in' && member.incarnation !== '' && isHere(member))
     .filter(({ name }) => !current.base.some((member) => member.name === name))
     .map(({ name, number, zone, weight }): BaseMember => ({ name, number, zone, weight }));
   const wanted = [...staying, ...joining];

@@ -296,7 +296,7 @@ export class WorkerCore {
     const { rf, members } = this.#view as TopologyView;
     if (rf > 1) this.#tendCopies(members);
     const survey = this.#survey();
-    this.#drops.tick(survey.states);
+    this.#drops.tick(survey.states, survey.layout);
     this.#report(survey);
   }
 

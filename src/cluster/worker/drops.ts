@@ -2,12 +2,17 @@
  * Lets go of items in slots in which this node has no part any more. Not at once: for half a minute they may still be
  * asked for by whoever took the slot over, or be at home again with the next epoch. Some segments at a time, since each
  * takes the lock that requests take.
+ *
+ * A member that is away does nothing in its slots either, and still is in their rows: it keeps what it has. It is sent
+ * only what it missed when it returns.
  */
 import { type SlotBits, SlotState } from '../../store/index.js';
 import type { WorkerEnv } from './env.js';
+import type { Layout } from './layout.js';
 import { addSlot, noSlots } from './slot-bits.js';
 
-const DELAY_MS = 30_000;
+/** In a daemon. */
+export const DROP_DELAY_MS = 30_000;
 const SLOTS_AT_ONCE_MAX = 256;
 
 export class Drops {
@@ -15,6 +20,9 @@ export class Drops {
   /** Since when a slot has been without a part here; Infinity: it has one, or was dropped. */
   readonly #sinceMs: Float64Array;
   readonly #wasNone: Uint8Array;
+  #layout: Layout | undefined;
+  /** By that layout, slots whose rows name this node. */
+  #rowed = new Uint8Array();
 
   constructor(env: WorkerEnv) {
     this.#env = env;
@@ -22,21 +30,31 @@ export class Drops {
     this.#wasNone = new Uint8Array(env.slots);
   }
 
-  tick(states: Uint8Array): void {
+  tick(states: Uint8Array, layout: Layout): void {
+    this.#look(layout);
     const nowMs = this.#env.monoMs();
     const due: SlotBits = noSlots(this.#env.slots);
     let dueCount = 0;
     for (let slot = 0; slot < states.length; slot++) {
-      const isNone = states[slot] === SlotState.NONE;
+      const isNone = states[slot] === SlotState.NONE && this.#rowed[slot] === 0;
       if (isNone !== (this.#wasNone[slot] === 1)) {
         this.#wasNone[slot] = Number(isNone);
         this.#sinceMs[slot] = isNone ? nowMs : Number.POSITIVE_INFINITY;
       }
-      if (nowMs - (this.#sinceMs[slot] as number) < DELAY_MS || dueCount === SLOTS_AT_ONCE_MAX) continue;
+      if (nowMs - (this.#sinceMs[slot] as number) < this.#env.dropDelayMs || dueCount === SLOTS_AT_ONCE_MAX) continue;
       this.#sinceMs[slot] = Number.POSITIVE_INFINITY;
       addSlot(due, slot);
       dueCount++;
     }
     if (dueCount > 0) this.#env.native.drop(due);
+  }
+
+  #look(layout: Layout): void {
+    if (layout === this.#layout) return;
+    this.#layout = layout;
+    const { number } = this.#env.self;
+    this.#rowed = Uint8Array.from({ length: this.#env.slots }, (_, slot) =>
+      Number(layout.roleOf(slot, number) !== undefined),
+    );
   }
 }

@@ -48,6 +48,8 @@ export interface WorkerEnv {
   /** Of this memory: 16,384 and 16 in production. */
   readonly slots: number;
   readonly slotsPerSegment: number;
+  /** How long items are kept of a slot in which this node has no part any more. */
+  readonly dropDelayMs: number;
   /** The epoch in this memory, whoever put it in place. */
   installedEpoch(): number;
   /** Whether the time has passed until which this node may write. */

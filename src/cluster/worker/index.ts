@@ -1,3 +1,4 @@
 /** A worker's part in the cluster (core.ts), and the world it lives in (env.ts). */
 export { WorkerCore } from './core.js';
+export { DROP_DELAY_MS } from './drops.js';
 export { type ClusterReport, NO_REPORT, type OnPartition, type WorkerEnv } from './env.js';

@@ -11,16 +11,23 @@ interface Reign {
   last: string;
 }
 
-/** `changes`: epochs in which slots may be handed over. */
+export interface LeaderRules {
+  /** Epochs in which slots may be handed over. */
+  readonly changes: ReadonlySet<number>;
+  /** Nobody is cut off, so not even at level one do two acknowledge. */
+  readonly isEveryLevel: boolean;
+}
+
 export function checkLeaders(
   operations: readonly Operation[],
   slotOf: (key: string) => number,
-  changes: ReadonlySet<number> = new Set(),
+  { changes, isEveryLevel }: LeaderRules = { changes: new Set(), isEveryLevel: false },
 ): Complaint[] {
   const reigns = new Map<string, Reign[]>();
   const complaints: Complaint[] = [];
   for (const operation of operations) {
-    if (operation.kind !== 'set' || operation.level === 'one' || operation.outcome !== 'ok') continue;
+    if (operation.kind !== 'set' || operation.outcome !== 'ok') continue;
+    if (operation.level === 'one' && !isEveryLevel) continue;
     if (operation.version === undefined) continue;
     const epoch = Number.parseInt(operation.version.slice(0, 8), 16);
     const [time, node] = [operation.version.slice(8, -4), operation.version.slice(-4)];

@@ -108,6 +108,14 @@ export class SimClient {
     return this.#links.get(address);
   }
 
+  /** NO_NODE: the link is to nobody of the topology any more. Members are counted anew with every epoch. */
+  memberOf(link: Link | undefined): number {
+    const { topology, table } = this.#routes;
+    const name = topology.members.find(({ address }) => address === link?.address)?.name;
+    const member = name === undefined ? -1 : table.members.indexOf(name);
+    return member < 0 ? NO_NODE : member;
+  }
+
   /** False: there is no connection, and nothing was sent. */
   ask(
     member: number,
@@ -159,6 +167,10 @@ export class SimClient {
   }
 
   #connect(link: Link): void {
+    if (!this.#routes.topology.members.some(({ address }) => address === link.address)) {
+      this.#links.delete(link.address);
+      return;
+    }
     let isSettled = false;
     const again = (): void => {
       if (isSettled) return;
@@ -271,11 +283,12 @@ class Attempt {
 
   #ask(target: number): boolean {
     let isAnswered = false;
+    const link = this.client.linkOf(target);
     const isSent = this.client.ask(target, this.#frame(this.request.flags ?? 0), (answer) => {
       isAnswered = true;
       if (this.#isOver) return;
       if (answer === undefined) this.#lost();
-      else this.#answer(answer, target);
+      else this.#answer(answer, this.client.memberOf(link));
     });
     if (!isSent) return false;
     this.#mayHaveRun = this.#isWrite;
@@ -309,7 +322,7 @@ class Attempt {
       case Status.MOVED:
         this.#mayHaveRun = false;
         this.client.refresh(from);
-        this.#mishap(this.#isHanded(answer, slot, from) ? 'handed' : 'moved', slot);
+        this.#mishap(this.#whyMoved(answer, slot, from), slot);
         break;
       case Status.BUSY:
         this.#mayHaveRun = false;
@@ -332,10 +345,11 @@ class Attempt {
     }
   }
 
-  #isHanded({ extras }: ResponseFrame, slot: number, from: number): boolean {
+  #whyMoved({ extras }: ResponseFrame, slot: number, from: number): MishapKind {
     const { routes } = this.client;
-    const isOfThisEpoch = extras.length >= 4 && extras.readUInt32LE(0) === routes.topology.epoch;
-    return isOfThisEpoch && routes.turn(slot, from);
+    const epoch = extras.length < 4 ? 0 : extras.readUInt32LE(0);
+    if (epoch !== 0 && epoch < routes.topology.epoch) return 'behind';
+    return epoch === routes.topology.epoch && routes.turn(slot, from) ? 'handed' : 'moved';
   }
 
   #lost(): void {

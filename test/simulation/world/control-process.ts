@@ -55,6 +55,11 @@ export class ControlProcess {
     for (const watch of this.#watches) watch.close();
   }
 
+  /** Gives its lease up. */
+  close(): void {
+    this.#plane?.close(() => {});
+  }
+
   pause(): void {
     this.#isPaused = true;
   }

@@ -5,8 +5,11 @@
  * `failuresMax` keeps what is lost within the promise that is checked: no more memories at once than Q - 1, and the
  * next only after the copies were restored.
  */
+import { RowRole } from '../../../src/ring/index.js';
+import { SlotState } from '../../../src/store/index.js';
 import type { SimNode } from './node.js';
 import type { Random } from './random.js';
+import { Strikes } from './strikes.js';
 import type { World } from './world.js';
 
 export interface FaultPlan {
@@ -20,14 +23,17 @@ export interface FaultPlan {
 export class Faults {
   readonly #plans: readonly FaultPlan[];
   readonly #undo = new Set<() => void>();
+  #strikes: Strikes | undefined;
   #isOver = false;
 
+  /** `always`: these besides what is drawn. */
   constructor(
     private readonly world: World,
     private readonly random: Random,
-    allowed: ReadonlySet<string> | undefined,
+    { allowed, always }: { readonly allowed: ReadonlySet<string> | undefined; readonly always: readonly string[] },
   ) {
     this.#plans = this.#all().filter(({ name, isAsked }) => {
+      if (always.includes(name)) return true;
       if (allowed !== undefined) return allowed.has(name);
       return isAsked !== true && random.chance(0.5);
     });
@@ -39,23 +45,32 @@ export class Faults {
 
   start(): void {
     for (const plan of this.#plans) this.#again(plan);
+    if (!this.names.includes('change struck')) return;
+    this.#strikes = new Strikes(this.world, this.random.fork(), {
+      mendAfter: (meanMs, undo) => this.#for(meanMs, undo),
+      mayLose: (node) => this.#mayLose(node),
+    });
   }
 
   /** Mends everything. */
   heal(): void {
     this.#isOver = true;
+    this.#strikes?.stop();
+    if (this.names.includes('members changed')) this.world.membership.settle();
     for (const undo of [...this.#undo]) undo();
     this.world.network.mendAll();
     this.world.registry.faults.unreachable.clear();
     Object.assign(this.world.registry.faults, { delayMs: 0.5, watchDelayMs: 1, answerLostChance: 0 });
     for (const node of this.world.nodes) {
       node.resume();
-      if (!node.isUp) node.start();
+      if (node.hasLeft) continue;
+      if (!node.isUp && this.world.isEnlisted(node.name)) node.start();
       node.restartControl();
     }
   }
 
   #again(plan: FaultPlan): void {
+    if (!Number.isFinite(plan.meanPauseMs)) return;
     this.world.schedule.after(plan.meanPauseMs * this.random.between(0.3, 2), () => {
       if (this.#isOver) return;
       this.world.note(`fault ${plan.name}`);
@@ -75,11 +90,15 @@ export class Faults {
   }
 
   #node(): SimNode {
-    return this.random.pick(this.world.nodes);
+    return this.random.pick(this.#here());
+  }
+
+  #here(): SimNode[] {
+    return this.world.nodes.filter(({ hasLeft }) => !hasLeft);
   }
 
   #pair(): [string, string] {
-    const [a, b] = this.random.shuffled(this.world.nodes);
+    const [a, b] = this.random.shuffled(this.#here());
     return [a?.name ?? '', b?.name ?? ''];
   }
 
@@ -94,26 +113,33 @@ export class Faults {
    * At most one node down at a time, and only while all copies are in place: the promises are checked within their
    * bounds.
    */
-  #mayLose(): boolean {
-    if (this.world.nodes.some(({ isUp }) => !isUp)) return false;
-    const { members } = this.world.view;
-    return members.every(({ state }) => state === 'in') && this.world.nodes.every((node) => node.isWhole());
+  #mayLose(node: SimNode): boolean {
+    const { view, layout } = this.world;
+    const isPart = ({ name }: SimNode): boolean => view.members.some((member) => member.name === name);
+    if (view.members.some(({ state }) => state === 'away' || state === 'returning')) return false;
+    const parts = this.#here().filter(isPart);
+    if (parts.some(({ isUp }) => !isUp)) return false;
+    // Whoever is on the way in holds nothing yet that others do not; but who is to be lost must be in one epoch.
+    const isReceiving = (slot: number, number: number): boolean => layout.roleOf(slot, number) === RowRole.RECEIVER;
+    return (
+      isPart(node) &&
+      parts.every((one) => {
+        if (one.arena.epoch() !== view.epoch) return false;
+        const states = one.states();
+        return states.every((state, slot) => {
+          if (state === SlotState.TAKING_OVER) return false;
+          return state !== SlotState.JOINING || isReceiving(slot, one.member.number);
+        });
+      })
+    );
   }
 
   #all(): FaultPlan[] {
     const { world, random } = this;
     return [
-      {
-        // Its slots begin to go to others; then it is to stay after all, or to come back.
-        name: 'member drained',
-        meanPauseMs: 600,
-        isAsked: true,
-        run: () => {
-          const { name } = this.#node();
-          this.world.want(name, 'drain');
-          this.#for(700, () => this.world.want(name, 'in'));
-        },
-      },
+      // Not drawn with the others: a run either has both, or the first alone (run.ts), or neither.
+      { name: 'members changed', meanPauseMs: 400, isAsked: true, run: () => world.membership.change() },
+      { name: 'change struck', meanPauseMs: Number.POSITIVE_INFINITY, isAsked: true, run: () => {} },
       { name: 'worker killed', meanPauseMs: 300, run: () => this.#node().killWorker() },
       {
         name: 'worker paused',
@@ -136,11 +162,11 @@ export class Faults {
         name: 'node killed',
         meanPauseMs: 1_200,
         run: () => {
-          if (!this.#mayLose()) return;
           const node = this.#node();
+          if (!node.isUp || !this.#mayLose(node)) return;
           node.crash(random.chance(0.5));
           this.#for(3_000, () => {
-            if (!node.isUp) node.start();
+            if (!node.isUp && !node.hasLeft) node.start();
           });
         },
       },
@@ -178,7 +204,7 @@ export class Faults {
         meanPauseMs: 500,
         run: () => {
           const { name } = this.#node();
-          const others = world.nodes.filter((other) => other.name !== name);
+          const others = this.#here().filter((other) => other.name !== name);
           for (const other of others) for (const way of this.#ways(name, other.name)) world.network.cut(...way);
           world.registry.faults.unreachable.add(name);
           this.#for(2_000, () => {

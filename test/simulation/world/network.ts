@@ -28,6 +28,8 @@ interface Direction {
   delayMs: number;
   jitterMs: number;
   bytesPerMs: number;
+  /** What was sent before has left by then. */
+  freeAtMs: number;
   cloggedUntilMs: number;
   isCut: boolean;
 }
@@ -42,7 +44,12 @@ export class Network {
   readonly #listeners = new Map<string, (end: End) => EndEvents>();
   readonly #pipes = new Set<Pipe>();
 
-  constructor(schedule: Schedule, random: Random) {
+  /** `bytesPerMs`: what goes through between two hosts, one way, unless it is set otherwise. */
+  constructor(
+    schedule: Schedule,
+    random: Random,
+    private readonly bytesPerMs: (from: string, to: string) => number,
+  ) {
     this.#schedule = schedule;
     this.#random = random;
   }
@@ -103,7 +110,8 @@ export class Network {
     const key = `${from}>${to}`;
     const found = this.#directions.get(key);
     if (found !== undefined) return found;
-    const made: Direction = { delayMs: 0.2, jitterMs: 0.2, bytesPerMs: 100_000, cloggedUntilMs: 0, isCut: false };
+    const bytesPerMs = this.bytesPerMs(from, to);
+    const made: Direction = { delayMs: 0.2, jitterMs: 0.2, bytesPerMs, freeAtMs: 0, cloggedUntilMs: 0, isCut: false };
     this.#directions.set(key, made);
     return made;
   }
@@ -130,8 +138,9 @@ export class Network {
   readonly #way = (from: string, to: string, bytes: number): number | undefined => {
     const direction = this.direction(from, to);
     if (direction.isCut) return undefined;
-    const startMs = Math.max(this.#schedule.nowMs, direction.cloggedUntilMs);
-    return startMs + direction.delayMs + this.#random.next() * direction.jitterMs + bytes / direction.bytesPerMs;
+    const startMs = Math.max(this.#schedule.nowMs, direction.cloggedUntilMs, direction.freeAtMs);
+    direction.freeAtMs = startMs + bytes / direction.bytesPerMs;
+    return direction.freeAtMs + direction.delayMs + this.#random.next() * direction.jitterMs;
   };
 
   #send(from: string, to: string, bytes: number, arrived: () => void): void {
@@ -150,6 +159,8 @@ interface Side {
   events: EndEvents | undefined;
   /** Written and not yet on its way. */
   waiting: (Buffer | 'fin')[];
+  /** On its way. Two that are due at the same moment still arrive in this order. */
+  readonly underWay: (Buffer | 'fin')[];
   waitingBytes: number;
   lastArrivalMs: number;
   isClosed: boolean;
@@ -175,6 +186,7 @@ class Pipe {
       host,
       events: undefined,
       waiting: [],
+      underWay: [],
       waitingBytes: 0,
       lastArrivalMs: 0,
       isClosed: false,
@@ -252,10 +264,12 @@ class Pipe {
       side.waiting.shift();
       if (next !== 'fin') side.waitingBytes -= bytes;
       side.lastArrivalMs = Math.max(atMs, side.lastArrivalMs);
+      side.underWay.push(next);
       this.schedule.at(side.lastArrivalMs, () => {
-        if (this.#isDead || other.isClosed) return;
-        if (next === 'fin') this.#lose(other);
-        else other.events?.received(next);
+        const first = side.underWay.shift();
+        if (this.#isDead || other.isClosed || first === undefined) return;
+        if (first === 'fin') this.#lose(other);
+        else other.events?.received(first);
       });
     }
   }

@@ -21,6 +21,8 @@ export class SimNode implements Machine {
   arena: NativeArena;
   readonly address: string;
   isUp = false;
+  /** It was drained, and its daemon has ended. */
+  hasLeft = false;
   workers: SimWorker[] = [];
   #control: ControlProcess | undefined;
   #incarnations = 0;
@@ -156,15 +158,20 @@ export class SimNode implements Machine {
   /** Everything of the node ends at once. */
   crash(losesMemory: boolean): void {
     if (!this.isUp) return;
+    this.#end(losesMemory);
+    this.world.sometimes(true, 'a node went down');
+    this.world.sometimes(losesMemory, 'a memory was lost');
+  }
+
+  #end(losesMemory: boolean): void {
     this.isUp = false;
+    this.world.moves.forget(this.name);
     this.world.network.unlisten(this.address);
     this.killControl();
     for (const worker of this.workers) worker.kill();
     for (const worker of this.workers) worker.reap();
     this.workers = [];
     this.world.network.crash(this.name);
-    this.world.sometimes(true, 'a node went down');
-    this.world.sometimes(losesMemory, 'a memory was lost');
     this.setFence(0);
     if (losesMemory) {
       this.arena.close(false);
@@ -173,6 +180,13 @@ export class SimNode implements Machine {
     } else {
       this.arena.resume(true);
     }
+  }
+
+  /** Its daemon ends, for nothing of the cluster's is here any more. Its memory goes with it. */
+  leave(): void {
+    this.hasLeft = true;
+    this.#control?.close();
+    this.#end(true);
   }
 
   pause(): void {
@@ -191,6 +205,11 @@ export class SimNode implements Machine {
     const worker = this.random.pick(running);
     worker.pause();
     return worker;
+  }
+
+  /** SlotState of every slot; of a node none of whose workers lives, none. */
+  states(): Uint8Array {
+    return this.workers.find(({ isDead }) => !isDead)?.native.states() ?? new Uint8Array(SLOTS);
   }
 
   /** Nothing that this node holds waits for anything. */

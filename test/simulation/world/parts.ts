@@ -4,6 +4,7 @@
 import type { ProbeResult } from '../../../src/cluster/control/index.js';
 import type { ClusterReport, MemberRecord, TopologyView } from '../../../src/cluster/index.js';
 import type { NativeArena } from '../../../src/store/index.js';
+import type { Moves } from './moves.js';
 import type { InstallOptions, Mutations } from './mutations.js';
 import type { Network } from './network.js';
 import type { Random } from './random.js';
@@ -21,6 +22,10 @@ export interface WorldOptions {
   readonly memoryBytes: number;
   readonly clockOffsetMsMax: number;
   readonly clockDriftMax: number;
+  /** How long a node keeps what it has no part in any more. */
+  readonly dropDelayMs: number;
+  /** Between two nodes, one way. */
+  readonly linkBytesPerMs: number;
 }
 
 export interface SimWorld {
@@ -30,7 +35,10 @@ export interface SimWorld {
   readonly schedule: Schedule;
   readonly network: Network;
   readonly registry: RegistryModel;
+  readonly moves: Moves;
   readonly view: TopologyView;
+  /** The name of the node that a slot is to be handed to. */
+  goalOf(slot: number): string;
   note(text: string): void;
   violation(text: string): void;
   readonly reportedLosses: Set<number>;
@@ -46,6 +54,7 @@ export interface Machine {
   readonly arena: NativeArena;
   readonly random: Random;
   readonly isFenced: boolean;
+  readonly isUp: boolean;
   readonly installOptions: InstallOptions;
   readonly monoMs: number;
   readonly wallMs: number;

@@ -55,6 +55,11 @@ export class RegistryModel {
     private readonly random: Random,
   ) {}
 
+  /** Of the newest change. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   /** What stands there now, for checks after a run and for founding a cluster before one. */
   peek(key: string): Stored | undefined {
     return this.#records.get(key);

@@ -36,6 +36,9 @@ const TICK_MS = 50;
 const INPUT_BYTES = 64 * 1024;
 /** Between a native call and the leaving of its output. */
 const LEAVE_MS_MAX = 0.05;
+/** What a chunk costs of the process's time, and each of its bytes; its output waits until that is over. */
+const CHUNK_MS = 0.01;
+const BYTES_PER_MS = 100_000;
 
 interface Socket {
   readonly end: End;
@@ -65,6 +68,8 @@ export class SimWorker {
   readonly #timers = new Set<Event>();
   #view: TopologyView;
   #isReaped = false;
+  /** On the world's clock. */
+  #busyUntilMs = 0;
 
   constructor(node: Machine, published: TopologyView) {
     this.#node = node;
@@ -74,6 +79,7 @@ export class SimWorker {
     this.#output = Buffer.alloc(this.native.outputBytesMin);
     this.native.useInput(this.#input);
     this.native.useOutput(this.#output);
+    node.world.moves.watch(node, this.native);
     this.core = new WorkerCore({
       self: node.identity,
       onPartition: node.world.options.onPartition,
@@ -81,6 +87,7 @@ export class SimWorker {
       native: mutatedNative(this.native, node.installOptions),
       slots: node.arena.slots,
       slotsPerSegment: node.arena.slotsPerSegment,
+      dropDelayMs: node.world.options.dropDelayMs,
       installedEpoch: () => node.arena.epoch(),
       isFenced: () => node.isFenced,
       requestsServed: () => 0,
@@ -204,6 +211,7 @@ export class SimWorker {
   #afterCore(): void {
     this.core.onAnswers();
     this.#flush();
+    this.#node.world.moves.look(this.#node, this.native);
   }
 
   // ---- sockets ----------------------------------------------------------------------------------------------------
@@ -245,6 +253,8 @@ export class SimWorker {
   }
 
   #execute(connection: number, bytes: number): void {
+    const { nowMs } = this.#node.world.schedule;
+    this.#busyUntilMs = Math.max(this.#busyUntilMs, nowMs) + CHUNK_MS + bytes / BYTES_PER_MS;
     for (let taken = bytes; ; taken = 0) {
       const length = this.native.execute(connection, taken);
       const flags = this.native.flags[0] ?? 0;
@@ -288,7 +298,8 @@ export class SimWorker {
     const socket = this.#sockets.get(connection);
     if (socket === undefined) return;
     socket.leaving.push(bytes);
-    this.#later(this.#node.random.next() * LEAVE_MS_MAX, () => {
+    const busyMs = Math.max(0, this.#busyUntilMs - this.#node.world.schedule.nowMs);
+    this.#later(busyMs + this.#node.random.next() * LEAVE_MS_MAX, () => {
       const next = socket.leaving.shift();
       if (next !== undefined && !socket.isLost) socket.end.write(next);
     });

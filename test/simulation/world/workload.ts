@@ -4,13 +4,18 @@
  *
  * Keys are of kinds, so that each checker gets what it can judge: registers written and read at a quorum (`q`),
  * registers without deletes (`z`), counters (`n`), and keys at level one (`o`), for which only the weaker promises
- * hold.
+ * hold. Where nothing but planned changes happens there are registers (`p`) and counters (`pn`) at level one, read at
+ * their leaders, for which all promises hold.
  */
 import { isVersion, Opcode, RequestFlag, Status } from '../../../src/protocol/index.js';
 import type { Increment, Level, Operation, Read, ReadLevel, Write } from '../check/history.js';
 import { type Reply, type SimClient, versionExtras } from './client.js';
 import type { Random } from './random.js';
 import type { World } from './world.js';
+
+const KINDS = ['q', 'q', 'z', 'n', 'o'] as const;
+const QUIET_KINDS = ['q', 'z', 'n', 'p', 'p', 'pn', 'o'] as const;
+type Kind = (typeof QUIET_KINDS)[number];
 
 const LEVELS: Readonly<Record<Level, number>> = { one: 0, quorum: 1, all: 2 };
 const READ_LEVELS: Readonly<Record<ReadLevel, number>> = { primary: 0, quorum: 1, nearest: 2, degraded: 3 };
@@ -19,12 +24,17 @@ export interface WorkloadOptions {
   readonly keys: number;
   readonly pauseMs: number;
   readonly deadlineMs: number;
+  /** Nothing but planned changes happens, so all that is written at any level must be kept. */
+  readonly isQuiet: boolean;
 }
+
+const BALLAST_BYTES = 900;
 
 export class Workload {
   readonly history: Operation[] = [];
   #sequence = 0;
   #isStopped = false;
+  #ballast = 0;
   open = 0;
 
   constructor(
@@ -33,6 +43,17 @@ export class Workload {
     private readonly random: Random,
     private readonly options: WorkloadOptions,
   ) {}
+
+  /** Items that are there to be moved, and must be there in the end. */
+  load(keys: number, withinMs: number): void {
+    this.#ballast = keys;
+    for (let key = 0; key < keys; key++) {
+      const [index, client] = [key % this.clients.length, this.clients[key % this.clients.length]];
+      if (client === undefined) continue;
+      const plan: SetPlan = { index, key: `zb${key}`, level: 'all', bytes: BALLAST_BYTES };
+      this.world.schedule.after((withinMs * key) / keys, () => this.#set(client, plan));
+    }
+  }
 
   start(): void {
     for (const [index, client] of this.clients.entries()) this.#next(client, index);
@@ -49,6 +70,13 @@ export class Workload {
     for (let key = 0; key < this.options.keys; key++) {
       for (const kind of ['q', 'z']) this.#get(client, 0, `${kind}${key}`, 'quorum');
       this.#increment(client, 0, `n${key}`);
+      if (!this.options.isQuiet) continue;
+      this.#get(client, 0, `p${key}`, 'primary');
+      this.#increment(client, 0, `pn${key}`, 'one');
+    }
+    // One by one: more at once than a link takes would be refused.
+    for (let key = 0; key < this.#ballast; key++) {
+      this.world.schedule.after(key, () => this.#get(client, 0, `zb${key}`, 'quorum'));
     }
   }
 
@@ -59,11 +87,20 @@ export class Workload {
   }
 
   #issue(client: SimClient, index: number): void {
-    const kind = this.random.pick(['q', 'q', 'z', 'n', 'o'] as const);
-    const key = `${kind}${this.random.below(this.options.keys)}`;
-    if (kind === 'n') this.#increment(client, index, key);
-    else if (this.random.chance(0.5)) this.#get(client, index, key, kind === 'o' ? this.#easyLevel() : 'quorum');
-    else this.#write(client, { index, key, level: kind === 'o' ? 'one' : this.#strictLevel() }, kind === 'q');
+    const { isQuiet, keys } = this.options;
+    const kind = this.random.pick(isQuiet ? QUIET_KINDS : KINDS);
+    const key = `${kind}${this.random.below(keys)}`;
+    const isAtOne = kind === 'o' || kind === 'p' || kind === 'pn';
+    if (kind === 'n' || kind === 'pn') this.#increment(client, index, key, isAtOne ? 'one' : this.#strictLevel());
+    else if (this.random.chance(0.5)) this.#get(client, index, key, this.#readLevel(kind));
+    else
+      this.#write(client, { index, key, level: isAtOne ? 'one' : this.#strictLevel() }, kind === 'q' || kind === 'p');
+  }
+
+  /** A leader that is never lost has the newest of everything. */
+  #readLevel(kind: Kind): ReadLevel {
+    if (kind === 'o') return this.#easyLevel();
+    return kind === 'p' || (this.options.isQuiet && this.random.chance(0.5)) ? 'primary' : 'quorum';
   }
 
   #easyLevel(): ReadLevel {
@@ -94,7 +131,7 @@ export class Workload {
     if (tookMs > this.options.deadlineMs + 1) this.world.violation(`a call took ${tookMs} ms: ${kind} ${key}`);
   }
 
-  #set(client: SimClient, { index, key, level, ifVersion }: SetPlan): void {
+  #set(client: SimClient, { index, key, level, ifVersion, bytes = 0 }: SetPlan): void {
     const value = `${index}.${this.#sequence++}`;
     const beganMs = this.#begin();
     const ttl = Buffer.alloc(8);
@@ -105,7 +142,7 @@ export class Workload {
         key,
         flags: LEVELS[level] | (isConditional ? RequestFlag.IF_VERSION : 0),
         extras: isConditional ? versionExtras(ttl, ifVersion) : ttl,
-        value: Buffer.from(value),
+        value: Buffer.from(value.padEnd(bytes)),
       },
       this.options.deadlineMs,
       (reply) =>
@@ -141,7 +178,7 @@ export class Workload {
 
   /** Reads at a quorum, and sets if nobody else has meanwhile. */
   #compareAndSet(client: SimClient, index: number, key: string, level: Level): void {
-    this.#get(client, index, key, 'quorum', (read) => {
+    this.#get(client, index, key, level === 'one' ? 'primary' : 'quorum', (read) => {
       if (read.version !== undefined) this.#set(client, { index, key, level, ifVersion: read.version });
     });
   }
@@ -158,7 +195,7 @@ export class Workload {
         beganMs,
         endedMs: this.world.schedule.nowMs,
         outcome: isHit || isMiss ? 'ok' : 'failed',
-        ...(isHit && { value: reply.value?.toString() ?? '' }),
+        ...(isHit && { value: reply.value?.toString().trimEnd() ?? '' }),
         ...(isHit && reply.version !== undefined && { version: reply.version }),
         client: index,
       };
@@ -167,8 +204,7 @@ export class Workload {
     });
   }
 
-  #increment(client: SimClient, index: number, key: string): void {
-    const level = this.random.pick(['quorum', 'all'] as const);
+  #increment(client: SimClient, index: number, key: string, level: Level = 'quorum'): void {
     const delta = 1 + this.random.below(3);
     const extras = Buffer.alloc(24);
     extras.writeBigInt64LE(BigInt(delta), 0);
@@ -201,6 +237,8 @@ interface SetPlan {
   readonly key: string;
   readonly level: Level;
   readonly ifVersion?: string;
+  /** The value is as long at least. */
+  readonly bytes?: number;
 }
 
 function outcomeOf(reply: Reply): { outcome: Write['outcome']; version?: string } {

@@ -5,6 +5,8 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { ProbeResult } from '../../../src/cluster/control/index.js';
 import {
+  type AliveRecord,
+  aliveKey,
   type BaseMember,
   type MemberRecord,
   memberKey,
@@ -13,6 +15,8 @@ import {
   type TopologyView,
   topologyView,
 } from '../../../src/cluster/index.js';
+import { SlotTables } from '../../../src/cluster/rows.js';
+import { Layout } from '../../../src/cluster/worker/layout.js';
 import {
   frameBytes,
   helloExtras,
@@ -22,9 +26,11 @@ import {
   requestFrame,
   Status,
 } from '../../../src/protocol/index.js';
+import { Membership } from './membership.js';
+import { Moves } from './moves.js';
 import type { Mutations } from './mutations.js';
 import { Network } from './network.js';
-import { SimNode } from './node.js';
+import { SimNode, SLOTS } from './node.js';
 import type { SimWorld, WorldOptions } from './parts.js';
 import { Random } from './random.js';
 import { RegistryModel } from './registry.js';
@@ -32,13 +38,18 @@ import { Schedule } from './schedule.js';
 
 /** Lines of the trace kept for showing. */
 const NOTES_MAX = 400;
+/** Between a node and a client. */
+const CLIENT_BYTES_PER_MS = 100_000;
 
 export class World implements SimWorld {
   readonly random: Random;
   readonly schedule: Schedule;
   readonly network: Network;
   readonly registry: RegistryModel;
-  readonly nodes: readonly SimNode[];
+  /** Those that are to come are added, those that left stay. */
+  readonly nodes: SimNode[];
+  readonly membership: Membership;
+  readonly moves: Moves;
   /** Named states that this run reached. */
   readonly reached = new Set<string>();
   readonly mutations: Mutations;
@@ -48,7 +59,9 @@ export class World implements SimWorld {
   readonly reportedLosses = new Set<number>();
   /** What must never happen, and did. */
   readonly violations: string[] = [];
-  readonly #wanted = new Map<string, 'in' | 'drain'>();
+  readonly #tables = new SlotTables(SLOTS);
+  #viewed: { readonly revision: number; readonly view: TopologyView } | undefined;
+  #layout: Layout | undefined;
   readonly #trace: Hash = createHash('sha256');
   readonly #notes: string[] = [];
   #current: TopologyRecord['current'];
@@ -57,24 +70,26 @@ export class World implements SimWorld {
     readonly seed: number,
     readonly options: WorldOptions,
     mutations: Mutations = new Set(),
+    /** Nothing but planned changes happens. */
+    readonly isQuiet: boolean = false,
   ) {
     this.mutations = mutations;
     this.random = new Random(seed);
     this.schedule = new Schedule(this.random.fork());
-    this.network = new Network(this.schedule, this.random.fork());
+    this.network = new Network(this.schedule, this.random.fork(), (from, to) =>
+      this.#isNode(from) && this.#isNode(to) ? options.linkBytesPerMs : CLIENT_BYTES_PER_MS,
+    );
     this.registry = new RegistryModel(this.schedule, this.random.fork());
     const base = Array.from({ length: options.nodes }, (_, index): BaseMember => {
       return { name: `n${index + 1}`, number: index + 1, zone: `z${index % options.zones}`, weight: 1 };
     });
     this.#current = this.#found(base);
     this.registry.watchAll((key, value) => {
-      if (key !== 'topology') return;
-      const topology = TopologyRecord.parse(value);
-      if (topology.current.next !== undefined) this.changes.add(topology.current.epoch);
-      this.sometimes(topology.current.isCancelled, 'a change was called off');
-      this.sometimes(topology.current.base.length < this.#current.base.length, 'a member has left');
-      this.#topologyChanged(topology);
+      if (key === 'topology') this.#topologyChanged(TopologyRecord.parse(value));
+      else if (key.startsWith('alive/')) this.#reported();
     });
+    this.moves = new Moves(this, isQuiet);
+    this.membership = new Membership(this, this.random.fork());
     this.nodes = base.map((member) => new SimNode(this, member, this.random.fork()));
   }
 
@@ -108,23 +123,60 @@ export class World implements SimWorld {
 
   /** What the registry holds, as clients would be told. */
   get view(): TopologyView {
+    const { revision } = this.registry;
+    if (this.#viewed?.revision !== revision) this.#viewed = { revision, view: this.#makeView() };
+    return this.#viewed.view;
+  }
+
+  /** Whose the slots are by the newest epoch. */
+  get layout(): Layout {
+    const { view } = this;
+    if (this.#layout?.epoch !== view.epoch) this.#layout = new Layout(view, SLOTS, this.#tables);
+    return this.#layout;
+  }
+
+  /** The name of the node that a slot is to be handed to. */
+  goalOf(slot: number): string {
+    const number = this.layout.goalOf(slot);
+    return this.nodes.find(({ member }) => member.number === number)?.name ?? '';
+  }
+
+  /** Members that are to be in the list. */
+  wantedNames(): string[] {
+    return this.nodes.flatMap(({ name }) => (this.#recordOf(name)?.wanted === 'in' ? [name] : []));
+  }
+
+  isAskedToGo(name: string): boolean {
+    return this.#recordOf(name)?.wanted === 'drain';
+  }
+
+  #recordOf(name: string): MemberRecord | undefined {
+    return this.registry.peek(memberKey(name))?.value as MemberRecord | undefined;
+  }
+
+  /** Its record is there, so its daemon was started once. */
+  isEnlisted(name: string): boolean {
+    return this.registry.peek(memberKey(name)) !== undefined;
+  }
+
+  /** A node that is not in the list of members yet. */
+  addNode(zone: string, weight: number): SimNode {
+    const number = this.nodes.length + 1;
+    const node = new SimNode(this, { name: `n${number}`, number, zone, weight }, this.random.fork());
+    this.nodes.push(node);
+    return node;
+  }
+
+  #isNode(host: string): boolean {
+    return this.nodes.some(({ name }) => name === host);
+  }
+
+  #makeView(): TopologyView {
     const topology = TopologyRecord.parse(this.registry.peek('topology')?.value);
     const members = participantsOf(topology.current).map(({ name }): [string, MemberRecord] => {
       return [name, this.registry.peek(memberKey(name))?.value as MemberRecord];
     });
     return topologyView(topology, this.options.rf, new Map(members));
-  }
-
-  /** What an operator does: asks a member to leave, or to stay. */
-  want(name: string, wanted: 'in' | 'drain'): void {
-    this.#wanted.set(name, wanted);
-    const record = this.registry.peek(memberKey(name));
-    if (record === undefined) return;
-    const value = { ...(record.value as MemberRecord), wanted };
-    this.registry.put('operator', { key: memberKey(name), value, revision: record.revision }, (outcome) => {
-      const newest = this.#wanted.get(name) as 'in' | 'drain';
-      if (outcome.kind !== 'put' && newest === wanted) this.want(name, newest);
-    });
   }
 
   close(): void {
@@ -172,11 +224,44 @@ export class World implements SimWorld {
   }
 
   /** An epoch has one meaning, and the next has a higher number. */
-  #topologyChanged({ current }: TopologyRecord): void {
+  #topologyChanged(topology: TopologyRecord): void {
+    const { current } = topology;
     const before = this.#current;
     this.#current = current;
-    if (current.epoch > before.epoch || JSON.stringify(current) === JSON.stringify(before)) return;
-    this.violation(`epoch ${before.epoch} was followed by another epoch ${current.epoch}`);
+    if (current.epoch <= before.epoch && JSON.stringify(current) !== JSON.stringify(before)) {
+      this.violation(`epoch ${before.epoch} was followed by another epoch ${current.epoch}`);
+    }
+    const hasBegun = before.next === undefined && current.next !== undefined;
+    if (current.next !== undefined) this.changes.add(current.epoch);
+    this.sometimes(current.isCancelled, 'a change was called off');
+    this.sometimes(current.base.length < before.base.length, 'a member has left');
+    this.sometimes(current.base.length > before.base.length, 'a member has joined');
+    const isShorter = (current.next?.length ?? Number.POSITIVE_INFINITY) < (before.next?.length ?? 0);
+    this.sometimes(isShorter, 'a change shrank');
+    this.sometimes(before.next !== undefined && current.away.length > before.away.length, 'a change lost a member');
+    if (hasBegun) this.moves.tell({ phase: 'doubling', ...this.#ends(current) });
+    this.membership.topologyChanged(topology);
+  }
+
+  /** All but one of those who take part in a change say that they are done. */
+  #reported(): void {
+    const { epoch, next } = this.#current;
+    if (next === undefined) return;
+    const records = participantsOf(this.#current).map(({ name }) => this.registry.peek(aliveKey(name))?.value);
+    const isDone = (value: unknown): boolean => {
+      const record = value as AliveRecord | undefined;
+      return record?.epoch === epoch && record.syncedEpoch === epoch && record.handOvers === 0;
+    };
+    if (records.filter(isDone).length >= records.length - 1)
+      this.moves.tell({ phase: 'ending', ...this.#ends(this.#current) });
+  }
+
+  /** Somebody who gives slots away, and somebody who gets some. */
+  #ends({ base, next = [] }: TopologyRecord['current']): { source: string; receiver: string } {
+    const isIn = (list: readonly BaseMember[], name: string): boolean => list.some((member) => member.name === name);
+    const source = base.find(({ name }) => !isIn(next, name)) ?? base[0];
+    const receiver = next.find(({ name }) => !isIn(base, name)) ?? next.find(({ name }) => name !== source?.name);
+    return { source: source?.name ?? '', receiver: receiver?.name ?? '' };
   }
 
   #found(base: readonly BaseMember[]): TopologyRecord['current'] {

@@ -20,6 +20,8 @@ interface Situation {
   readonly syncedIn?: Readonly<Record<string, number>>;
   /** Members that live with another memory than their record says. */
   readonly restarted?: readonly string[];
+  /** Of the names, those that have no part in the cluster yet. */
+  readonly strangers?: string;
   readonly leasesSteadyForMs?: number;
   readonly isFencing?: boolean;
   readonly rf?: number;
@@ -29,7 +31,8 @@ interface Situation {
 function known(situation: Situation): Known {
   const { epoch = {}, lapsedForMs = {}, probed, awayForMs = {}, syncedIn = {}, restarted = [] } = situation;
   const names = [...situation.names];
-  const base = names.map((name, index) => ({ name, number: index + 1, zone: '', weight: 1 }));
+  const everybody = names.map((name, index) => ({ name, number: index + 1, zone: '', weight: 1 }));
+  const base = everybody.filter(({ name }) => situation.strangers?.includes(name) !== true);
   const away = epoch.away ?? [];
   const unlisted = [...Object.keys(lapsedForMs), ...away.filter((name) => probed?.[name] === undefined)];
   const alive = names
@@ -38,7 +41,7 @@ function known(situation: Situation): Known {
       const incarnation = restarted.includes(name) ? `new-${name}` : `old-${name}`;
       return AliveRecord.parse({ name, incarnation, epoch: 7, syncedEpoch: syncedIn[name] ?? 0 });
     });
-  const members = base.map(
+  const members = everybody.map(
     (member): MemberRecord => ({ ...member, address: 'x:1', wanted: 'in', incarnation: `old-${member.name}` }),
   );
   const examined = Object.entries(probed ?? {}).map(([name, outcome]) => {
@@ -73,6 +76,13 @@ function published(situation: Situation): string {
   const { epoch, away, returning, isFilling } = decision.epoch;
   return `${epoch} away:${away.join('')} returning:${returning.join('')}${isFilling ? ' filling' : ''}`;
 }
+
+describe('a node that is to join', () => {
+  test('is known by the memory it has now before it is taken in', () => {
+    const decision = decided({ names: 'abc', strangers: 'c', restarted: ['c'] });
+    expect(decision).toMatchObject({ kind: 'renew', member: { name: 'c', incarnation: 'new-c' } });
+  });
+});
 
 describe('death', () => {
   test('a cluster in which all live needs nothing', () => {

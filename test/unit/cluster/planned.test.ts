@@ -22,9 +22,15 @@ interface Situation {
   readonly weights?: Readonly<Record<string, number>>;
   readonly isDone?: boolean;
   readonly away?: readonly string[];
+  /** Those who live with another memory than their record names. */
+  readonly restarted?: string;
+  /** Those who have not installed the epoch yet. */
+  readonly behind?: string;
 }
 
-function plan({ base, epoch = {}, alive, wanted = {}, weights = {}, isDone = false, away = [] }: Situation) {
+function plan(situation: Situation) {
+  const { base, epoch = {}, alive, wanted = {}, weights = {}, isDone = false, away = [] } = situation;
+  const { restarted = '', behind = '' } = situation;
   const { current } = TopologyRecord.parse({ counter: 1, current: { epoch: 5, base: listOf(base), ...epoch } });
   const next = (epoch.next ?? []).map(({ name }) => name);
   const members = [...new Set([...base, ...alive, ...next])].map((name) =>
@@ -36,7 +42,13 @@ function plan({ base, epoch = {}, alive, wanted = {}, weights = {}, isDone = fal
     }),
   );
   const lives = [...alive].map((name) =>
-    AliveRecord.parse({ name, incarnation: name, epoch: 5, syncedEpoch: isDone ? 5 : 0, handOvers: isDone ? 0 : 3 }),
+    AliveRecord.parse({
+      name,
+      incarnation: restarted.includes(name) ? `new-${name}` : name,
+      epoch: behind.includes(name) ? 4 : 5,
+      syncedEpoch: isDone ? 5 : 0,
+      handOvers: isDone ? 0 : 3,
+    }),
   );
   const change = planned(
     {
@@ -64,6 +76,13 @@ describe('a planned change', () => {
   test('does not begin while somebody is away, and takes in nobody who left', () => {
     expect(plan({ base: 'ab', alive: 'ac', away: ['b'], epoch: { away: ['b'] } })).toBe('ab');
     expect(plan({ base: 'ab', alive: 'abc', wanted: { c: 'gone' } })).toBe('ab');
+  });
+  test('takes in nobody whose memory is not the one that its record names', () => {
+    expect(plan({ base: 'ab', alive: 'abcd', restarted: 'd' })).toBe('ab > abc');
+  });
+  test('is neither begun nor called off while somebody lacks the epoch before', () => {
+    expect(plan({ base: 'ab', alive: 'abc', behind: 'b' })).toBe('ab');
+    expect(plan({ base: 'ab', alive: 'ab', epoch: { next: listOf('a') }, behind: 'b' })).toBe('ab > a');
   });
   test('ends when all are in sync and everything was handed over, and leaves late comers to the next', () => {
     const epoch = { next: listOf('abc') };

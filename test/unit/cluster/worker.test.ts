@@ -255,6 +255,22 @@ describe('background work', () => {
   });
 });
 
+describe('a node that is away and lives', () => {
+  it('keeps what it has, however long that lasts, for it is sent only what it missed', () => {
+    const copies = cluster(['a', 'b', 'c'], 2);
+    for (const key of keys(60)) copies.set(key, key);
+    const itemsOf = (): number => copies.node(1).arena.stats().items;
+    const before = itemsOf();
+    copies.change({ 1: 'away' });
+    copies.advance(40_000);
+    copies.change({ 1: 'returning' });
+    copies.advance(3_000);
+    copies.change({ 1: 'in' });
+    copies.advance(3_000);
+    expect(itemsOf()).toBe(before);
+  });
+});
+
 describe('a topology that this node was not told', () => {
   it('is learned from the node whose frames are of a newer epoch', () => {
     const copies = cluster(['a', 'b', 'c'], 2);

@@ -1,0 +1,130 @@
+/**
+ * Faults that strike in the middle of a change of the list of members, on purpose: one of those who take part in it at
+ * each of its phases (moves.ts). The first pair of phase and victim goes by the seed, so that a set of seeds meets all;
+ * those that follow are drawn.
+ */
+import type { CoordinatorRecord } from '../../../src/cluster/index.js';
+import { type Moment, PHASES, type Phase } from './moves.js';
+import type { SimNode } from './node.js';
+import type { Random } from './random.js';
+import type { World } from './world.js';
+
+export const VICTIMS = ['source', 'receiver', 'coordinator', 'registry', 'link'] as const;
+export type Victim = (typeof VICTIMS)[number];
+
+/** What a run that was struck says it reached. */
+export const strikeState = (victim: Victim, phase: Phase): string => `${victim} struck while ${phase}`;
+
+/** About a round trip: what was just sent has arrived, or has not, or was answered. */
+const AFTER_MS_MAX = 0.8;
+const PAUSE_MS = 250;
+
+/** What strikes need of those who mend. */
+export interface Mending {
+  /** Undone after about so long, or when the first phase of the run ends. */
+  mendAfter(meanMs: number, undo: () => void): void;
+  /** Whether one more node may be lost, within the promises that are checked. */
+  mayLose(node: SimNode): boolean;
+}
+
+export class Strikes {
+  #wanted: { readonly victim: Victim; readonly phase: Phase } | undefined;
+  #isOver = false;
+
+  constructor(
+    private readonly world: World,
+    private readonly random: Random,
+    private readonly mending: Mending,
+  ) {
+    const cell = world.seed % (PHASES.length * VICTIMS.length);
+    this.#wanted = {
+      phase: PHASES[cell % PHASES.length] as Phase,
+      victim: VICTIMS[Math.floor(cell / PHASES.length)] as Victim,
+    };
+    world.moves.onPhase((moment) => this.#consider(moment));
+  }
+
+  stop(): void {
+    this.#isOver = true;
+  }
+
+  #consider(moment: Moment): void {
+    const wanted = this.#wanted;
+    if (wanted === undefined || wanted.phase !== moment.phase || this.#isOver) return;
+    this.#wanted = undefined;
+    this.world.schedule.after(this.random.between(0, AFTER_MS_MAX), () => {
+      if (this.#isOver) return;
+      const isStruck = this.#strike(wanted.victim, moment);
+      if (isStruck) this.world.note(`strike ${wanted.victim} ${moment.phase} ${moment.source} ${moment.receiver}`);
+      this.world.sometimes(isStruck, strikeState(wanted.victim, moment.phase));
+      if (isStruck) this.world.schedule.after(PAUSE_MS, () => this.#draw());
+      else this.#wanted ??= wanted;
+    });
+  }
+
+  #draw(): void {
+    this.#wanted = { phase: this.random.pick(PHASES), victim: this.random.pick(VICTIMS) };
+  }
+
+  /** False: that may not be lost now. */
+  #strike(victim: Victim, { source, receiver }: Moment): boolean {
+    switch (victim) {
+      case 'source':
+        return this.#kill(source);
+      case 'receiver':
+        return this.#kill(receiver);
+      case 'coordinator':
+        return this.#killCoordinator();
+      case 'registry':
+        return this.#loseRegistry();
+      case 'link':
+        return this.#breakLink(source, receiver);
+    }
+  }
+
+  #kill(name: string): boolean {
+    const node = this.world.nodes.find((one) => one.name === name);
+    if (node === undefined || !node.isUp || !this.mending.mayLose(node)) return false;
+    node.crash(this.random.chance(0.5));
+    this.mending.mendAfter(800, () => {
+      if (!node.isUp && !node.hasLeft) node.start();
+    });
+    return true;
+  }
+
+  #killCoordinator(): boolean {
+    const { value } = this.world.registry.peek('coordinator') ?? {};
+    const node = this.world.nodes.find(({ name }) => name === (value as CoordinatorRecord | undefined)?.name);
+    if (node === undefined || !node.hasControl) return false;
+    if (this.random.chance(0.3) && this.#kill(node.name)) return true;
+    node.killControl();
+    this.mending.mendAfter(1_000, () => node.restartControl());
+    return true;
+  }
+
+  #loseRegistry(): boolean {
+    const { unreachable } = this.world.registry.faults;
+    const hosts = this.world.nodes.map(({ name }) => name).filter((name) => !unreachable.has(name));
+    for (const host of hosts) unreachable.add(host);
+    this.mending.mendAfter(500, () => {
+      for (const host of hosts) unreachable.delete(host);
+    });
+    return true;
+  }
+
+  #breakLink(source: string, receiver: string): boolean {
+    if (source === '' || receiver === '' || source === receiver) return false;
+    const { network } = this.world;
+    network.resetOne(source, receiver);
+    if (this.random.chance(0.5)) return true;
+    const ways = [
+      [source, receiver],
+      [receiver, source],
+    ] as const;
+    for (const way of ways) network.cut(...way);
+    this.mending.mendAfter(500, () => {
+      for (const way of ways) network.mend(...way);
+    });
+    return true;
+  }
+}
