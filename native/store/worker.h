@@ -216,7 +216,7 @@ class Worker {
   bool readItem(const Index& index, const Entry& entry, const KeyPlace& place, std::string* whole, Item* item) const;
 
   template <typename Visit>
-  uint64_t visitHomes(uint32_t segment, uint64_t from, uint32_t homes, Visit visit);
+  uint64_t visitHomes(uint32_t segment, uint64_t from, uint32_t homes, uint32_t mask, Visit visit);
   uint64_t collectGone(const Extract& wanted, uint64_t from, Collected* out);
   uint64_t collectItems(const Extract& wanted, uint64_t from, Collected* out);
   uint64_t collectHome(const Extract& wanted, uint64_t from, Collected* out);

@@ -102,11 +102,9 @@ uint64_t Worker::collectItems(const Extract& wanted, uint64_t from, Collected* o
 
 // HOT while a node joins or returns: every item goes through here, straight into the frame it travels in.
 uint64_t Worker::collectHome(const Extract& wanted, uint64_t from, Collected* out) {
-  const uint32_t lastSlot = view_.geometry.slotsPerSegment - 1;
-  return visitHomes(wanted.segment, from, 1, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+  return visitHomes(wanted.segment, from, 1, wanted.mask, [&](Index& index, const Entry& entry, const KeyPlace& place) {
     const Record record(view_, entry.offset());
-    if ((wanted.mask >> (place.slot & lastSlot) & 1) == 0 || place.hash >> 32 < from) return true;
-    if (record.version().time >> 16 < wanted.sinceMs) return true;
+    if (place.hash >> 32 < from || record.version().time >> 16 < wanted.sinceMs) return true;
     if (wanted.isHotOnly && Learner::isNew(record.head()->heat)) return true;
     Item item;
     if (!readItem(index, entry, place, &whole_, &item)) return true;
@@ -147,7 +145,8 @@ Applied Worker::acceptFloor(const Item& item, const Arrival& arrival) {
   const uint16_t slot = view_.localSlot(item.slot);
   const uint32_t number = view_.segmentOf(slot);
   for (uint64_t at = 0; at < HASHES;) {
-    at = visitHomes(number, at, HOMES_PER_LOCK, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+    const uint32_t homes = HOMES_PER_LOCK;
+    at = visitHomes(number, at, homes, ALL_SLOTS, [&](Index& index, const Entry& entry, const KeyPlace& place) {
       const bool isOlder = place.slot == slot && !(item.version < Record(view_, entry.offset()).version());
       if (isOlder && isFromLeader(slot, arrival)) index.remove(entry);
       return true;

@@ -54,7 +54,7 @@ export function workerWorld({ boot, arena, native, plane, log, tell, learned, co
     monoMs: () => Number(process.hrtime.bigint()) / 1_000_000,
     wallMs: () => Date.now(),
     random: () => randomBytes(4).readUInt32LE() / 2 ** 32,
-    later: (delayMs, run) => void setTimeout(run, delayMs),
+    later: (delayMs, run) => void (delayMs === 0 ? setImmediate(run) : setTimeout(run, delayMs)),
     dial: (member) => void dial(member, { boot, plane, core }),
     hangUp: (connection) => plane.hangUp(connection),
     answer: (connection, frame) => plane.answer(connection, frame),

@@ -2,7 +2,13 @@
  * A node of the cluster that tests keep in one process (copies.ts): an arena, its workers with their cores, and the
  * streams that a worker has to others.
  */
-import { type ClusterReport, DROP_DELAY_MS, type TopologyMember, type TopologyView, WorkerCore } from '../../src/cluster/index.js';
+import {
+  type ClusterReport,
+  DROP_DELAY_MS,
+  type TopologyMember,
+  type TopologyView,
+  WorkerCore,
+} from '../../src/cluster/index.js';
 import { helloExtras, Opcode, peerHello, Role, requestFrame, responseFrame, Status } from '../../src/protocol/index.js';
 import { loadAddon, type NativeArena, type NativeWorker, OutputFlag } from '../../src/store/index.js';
 

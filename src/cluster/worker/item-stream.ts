@@ -5,9 +5,8 @@
  * 64 KiB, whatever the size of the segments. Some batches are under way at a time, so the link is busy and neither side
  * holds more than half a megabyte for it. Items are applied by version, so sending one twice does no harm.
  *
- * Foreground requests are served by the same thread, so the walk collects a batch at a time and lets them have their
- * turn. Where it has found nothing for a while an empty batch goes out, whose answer has it go on: so it never runs
- * faster than the two nodes can. A stream with a pace (pace.ts) goes slower than that.
+ * Requests are served by the same thread, so the walk goes on for a millisecond and then lets them have their turn. A
+ * stream with a pace (pace.ts) rests besides.
  */
 import { Status } from '../../protocol/index.js';
 import type { LinkAnswer, SlotBits } from '../../store/index.js';
@@ -83,8 +82,8 @@ export class ItemStream {
   }
 
   /**
-   * Goes on as far as the window and the pace let it. Called to begin, and then from time to time: an empty stretch has
-   * no answers.
+   * Goes on as far as the window and the pace let it. Called to begin, and then from time to time: a pause ends without
+   * a word.
    */
   pump(): void {
     const nowMs = this.#env.monoMs();
@@ -98,8 +97,10 @@ export class ItemStream {
       else this.#step();
     }
     if (this.#isEnded) return;
-    const isIdle = this.#underWay === 0 && !this.#rests(this.#env.monoMs());
-    if (isIdle || (this.#isWalked() && this.#mayBegin())) this.#sendLast();
+    // A batch that is not full waits for more, but not for nothing.
+    const isLast = this.#isWalked() || this.#underWay === 0;
+    if (isLast && this.#collectedBytes > 0 && this.#mayBegin()) this.#sendCollected();
+    if (!this.#isWalked() && this.#mayBegin()) this.#goOnSoon();
     if (this.#isWalked() && this.#collectedBytes + this.#underWay + this.#busy.length === 0)
       this.#end({ kind: 'done' });
   }
@@ -123,18 +124,22 @@ export class ItemStream {
     if (waitMs <= 0) return false;
     if (!this.#isResting && waitMs !== Number.POSITIVE_INFINITY) {
       this.#isResting = true;
-      this.#env.later(Math.min(Math.ceil(waitMs), REST_MS_MAX), () => {
-        this.#isResting = false;
-        this.pump();
-        this.#calls.flush();
-      });
+      this.#env.later(Math.min(Math.ceil(waitMs), REST_MS_MAX), () => this.#goOn());
     }
     return true;
   }
 
-  /** What was collected, however little; nothing at all where the walk is to go on with the answer. */
-  #sendLast(): void {
-    if (this.#collectedBytes > 0 || !this.#isWalked()) this.#sendCollected();
+  /** After whoever else has something to do here. */
+  #goOnSoon(): void {
+    if (this.#isResting) return;
+    this.#isResting = true;
+    this.#env.later(0, () => this.#goOn());
+  }
+
+  #goOn(): void {
+    this.#isResting = false;
+    this.pump();
+    this.#calls.flush();
   }
 
   #isWalked(): boolean {
