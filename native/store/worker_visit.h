@@ -11,7 +11,7 @@ constexpr uint64_t HASHES = 1ULL << 32;  // of the half that orders the index; o
 constexpr uint32_t HOMES_PER_LOCK = 8;   // some 70 items: a few microseconds
 
 // Of the segment's slots, all: see `mask` of visitHomes.
-constexpr uint32_t ALL_SLOTS = 0xffff;
+constexpr uint32_t ANY_SLOT = 0xffff;
 
 // Calls visit(index, entry, place) for every entry of the homes from hash `from` on, at most `homes` of them, under one
 // lock. Entries of slots that are not in `mask` (bit i: the segment's i-th slot) are passed over by their tags, without
