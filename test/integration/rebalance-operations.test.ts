@@ -106,6 +106,17 @@ describe('a change', { timeout: TIMEOUT_MS }, () => {
     expect(refused.complaint).toContain('nothing to call off');
   });
 
+  test('is called off also while it is paused, for what goes back is little', async () => {
+    await filled('ab');
+    expect((await henge('rebalance', 'pause')).status).toBe(0);
+    const joining = await cluster.startNode('c');
+    await statusWhere(({ state }) => state === 'paused');
+    expect(await henge('rebalance', 'cancel', '--watch')).toMatchObject({ status: 0 });
+    expect(await joining.ended).toBe(0);
+    expect(await membersOf()).toBe('ab');
+    expect(await missing()).toBe(0);
+  });
+
   test('that drains a node is called off, and the node stays', async () => {
     await filled('abc', '--rebalance-rate', SLOW);
     const drained = henge('drain', 'c', '--wait', '1m');

@@ -13,6 +13,7 @@
  * No clock, no socket, no promise: see env.ts. Nothing here is on the path of a request.
  */
 import { Opcode, responseFrame, Status } from '../../protocol/index.js';
+import { RowRole } from '../../ring/index.js';
 import { type ControlFrame, type SlotBits, SlotFlag, SlotState } from '../../store/index.js';
 import type { TopologyMember, TopologyView } from '../records.js';
 import { SlotTables } from '../rows.js';
@@ -156,7 +157,7 @@ export class WorkerCore {
   #moveOn(): void {
     this.#catchUp.tick(this.#survey());
     const survey = this.#survey();
-    this.#handOvers.tick(survey, !this.#pace.isPaused);
+    this.#handOvers.tick(survey, this.#mayHandOver());
     this.#report(survey);
   }
 
@@ -307,7 +308,7 @@ export class WorkerCore {
     if (this.#considerTakeOvers(survey)) survey = this.#survey();
     this.#merges.tick(survey);
     this.#catchUp.tick(survey);
-    this.#handOvers.tick(this.#survey(), !this.#pace.isPaused);
+    this.#handOvers.tick(this.#survey(), this.#mayHandOver());
     this.#digests.tick(survey);
   }
 
@@ -317,11 +318,23 @@ export class WorkerCore {
     return this.#takeOvers.tick();
   }
 
+  /** What goes back when a change is called off needs nothing sent, and so no pause holds it. */
+  #mayHandOver(): boolean {
+    return !this.#pace.isPaused || this.#view?.isCancelled === true;
+  }
+
   #report(survey: Survey): void {
     const { epoch, rf } = this.#view as TopologyView;
     const { layout, states, flags } = survey;
-    const handOvers = countHandOvers(layout, states, { flags, self: this.#env.self.number });
-    const report = { ...reportOf({ epoch, rf, states, flags }), handOvers, ...this.#catchUp.moving(survey) };
+    const self = this.#env.self.number;
+    const handOvers = countHandOvers(layout, states, { flags, self });
+    const isForNothing = (slot: number): boolean =>
+      layout.view.isCancelled === true && layout.roleOf(slot, self) === RowRole.RECEIVER;
+    const report = {
+      ...reportOf({ epoch, rf, states, flags, isForNothing }),
+      handOvers,
+      ...this.#catchUp.moving(survey),
+    };
     const text = JSON.stringify(report);
     const nowMs = this.#env.monoMs();
     if (text === this.#reported && nowMs < this.#reportAtMs) return;
@@ -340,6 +353,8 @@ interface Holdings {
   readonly rf: number;
   readonly states: Uint8Array;
   readonly flags: Uint8Array;
+  /** Whether a copy here was to be had by a change that is called off: nobody waits for it. */
+  readonly isForNothing: (slot: number) => boolean;
 }
 
 /** With one copy of everything there is nothing to be in sync with. */
@@ -348,13 +363,15 @@ function reportOf({
   rf,
   states,
   flags,
+  isForNothing,
 }: Holdings): Pick<ClusterReport, 'epoch' | 'syncedEpoch' | 'possibleLossSlots'> {
   let isSynced = true;
   let possibleLossSlots = 0;
   for (let slot = 0; slot < states.length; slot++) {
     const [state, flag] = [states[slot] as number, flags[slot] as number];
     const isDetached = state === SlotState.REPLICA && (flag & SlotFlag.DETACHED) !== 0;
-    if (state === SlotState.JOINING || state === SlotState.TAKING_OVER || isDetached) isSynced = false;
+    const isJoining = state === SlotState.JOINING && !isForNothing(slot);
+    if (isJoining || state === SlotState.TAKING_OVER || isDetached) isSynced = false;
     if (state === SlotState.PRIMARY && (flag & SlotFlag.POSSIBLE_LOSS) !== 0) possibleLossSlots++;
   }
   return { epoch, syncedEpoch: isSynced || rf === 1 ? epoch : 0, possibleLossSlots };

@@ -66,6 +66,7 @@ export class DirectoryRegistry implements Registry {
       'config',
       'topology',
       'coordinator',
+      'rebalance',
       ...(await this.#records.namesIn('members')).map((name): RecordKey => `members/${name}`),
       ...(await this.#records.namesIn('alive')).map((name): RecordKey => `alive/${name}`),
     ];
