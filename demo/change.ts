@@ -12,7 +12,7 @@ import { type Scene, type Tell, topologyWhere } from './fall.js';
 /** Between the one and the other, for people to look at. */
 const PAUSE_MS = 1_000;
 /** The data of a demonstration would be where it belongs before anybody has seen it move. */
-const BYTES_PER_SECOND = 256 * 1024;
+const BYTES_PER_SECOND = 512 * 1024;
 const SETTLE_MS = 500;
 
 /**

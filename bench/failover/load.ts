@@ -24,12 +24,12 @@ export function ratePerSecond({ reads, writes, failedReads, failedWrites, second
 }
 
 export function tell(context: Context, what: string, phase: Phase): void {
-  const { readMs, writeMs, failedReads, failedWrites, staleReads, errors, notIssued } = phase;
+  const { readMs, writeMs, failedReads, failedWrites, staleReads, degraded, errors, notIssued } = phase;
   const ms = ({ p50, p99, max }: Phase['readMs']) => [p50, p99, max].map((time) => time.toFixed(1)).join('/');
   context.note(
     `${what}: ${formatNumber(Math.round(ratePerSecond(phase)))} requests/s for ${phase.seconds.toFixed(1)} s, ` +
       `p50/p99/max ms: reads ${ms(readMs)}, writes ${ms(writeMs)}; failed: ${failedReads} reads, ` +
-      `${failedWrites} writes; ${staleReads} reads found something older`,
+      `${failedWrites} writes; ${staleReads} reads found something older, copies answered ${degraded}`,
   );
   if (notIssued > 0) context.note(`${what}: ${notIssued} requests were not issued, for too many were open`);
   for (const [error, times] of Object.entries(errors)) context.note(`  ${times} x ${error}`);

@@ -45,6 +45,8 @@ export interface Phase {
   readonly misses: number;
   readonly failedReads: number;
   readonly failedWrites: number;
+  /** Reads that copies answered, since the leader did not. */
+  readonly degraded: number;
   /** Reads that found nothing, or something older than what was acknowledged before they began. */
   readonly staleReads: number;
   readonly readMs: { readonly p50: number; readonly p99: number; readonly max: number };
@@ -111,6 +113,9 @@ export class PacedLoad {
     this.#groupCount = this.#groups.reduce((most, group) => Math.max(most, group + 1), 0);
     this.#isWriting = new Uint8Array(options.keys);
     this.#recorder = this.#newRecorder();
+    client.on('degraded', (count) => {
+      this.#recorder.degraded += count;
+    });
   }
 
   /** Writes every key once, in order to have something to read. */
@@ -224,6 +229,7 @@ interface GroupTimes {
 
 class Recorder {
   misses = 0;
+  degraded = 0;
   failedReads = 0;
   failedWrites = 0;
   notIssued = 0;
@@ -281,6 +287,7 @@ class Recorder {
       reads: this.#readTimes.count,
       writes: this.#writeTimes.count,
       misses: this.misses,
+      degraded: this.degraded,
       failedReads: this.failedReads,
       failedWrites: this.failedWrites,
       staleReads: this.#staleReads,

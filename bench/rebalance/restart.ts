@@ -20,7 +20,6 @@ import { filledCluster } from './change.js';
 const RF = 2;
 const POLL_MS = 20;
 const WHOLE_MS_MAX = 60_000;
-const BEFORE_MS = 3_000;
 const LOAD: PacedOptions = {
   ratePerSecond: 10_000,
   writeShare: 0.2,
@@ -30,13 +29,13 @@ const LOAD: PacedOptions = {
 };
 
 export async function restartFigures(context: Context): Promise<Measurement[]> {
-  const items = context.isQuick ? 100_000 : 500_000;
+  const [items, warmUpMs, beforeMs] = context.isQuick ? [100_000, 1_000, 1_000] : [500_000, WARM_UP_MS, 3_000];
   const options = { nodes: 3, rf: RF, hasArenas: true, words: ['--log-level=debug'] };
   const { cluster, client } = await filledCluster(context, options, items);
   const load = await PacedProcess.start(context, cluster.seeds, LOAD);
-  await sleep(WARM_UP_MS);
+  await sleep(warmUpMs);
   await load.mark();
-  await sleep(BEFORE_MS);
+  await sleep(beforeMs);
   const before = await load.mark();
   const dataBytes = sum((await statsOf(client, cluster)).map(({ bytes }) => bytes));
 
@@ -56,7 +55,7 @@ export async function restartFigures(context: Context): Promise<Measurement[]> {
   }
   const during = await load.mark();
   const seconds = (performance.now() - sinceMs) / 1_000;
-  await sleep(BEFORE_MS);
+  await sleep(beforeMs);
   const after = await load.mark();
   const { phase, verdict } = await load.stop();
   const sentBytes = sum(sentSince(cluster, sinceMs).map(({ bytes }) => Number(bytes)));

@@ -58,7 +58,7 @@ export async function speedFigures(context: Context): Promise<Measurement[]> {
 async function join(context: Context, { name, rf, load }: Kind, keys: number): Promise<number> {
   const { cluster, client } = await filledCluster(context, { nodes: MASTERS, rf }, keys);
   const paced = load && (await PacedProcess.start(context, cluster.seeds, load));
-  await sleep(paced === undefined ? 0 : WARM_UP_MS);
+  if (paced !== undefined) await sleep(context.isQuick ? 1_000 : WARM_UP_MS);
   const sinceMs = performance.now();
   const { name: joining } = await cluster.join('d');
   const begunAtMs = await begun(cluster, sinceMs);
