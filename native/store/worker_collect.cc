@@ -146,7 +146,7 @@ Applied Worker::acceptFloor(const Item& item, const Arrival& arrival) {
   const uint32_t number = view_.segmentOf(slot);
   for (uint64_t at = 0; at < HASHES;) {
     const uint32_t homes = HOMES_PER_LOCK;
-    at = visitHomes(number, at, homes, ANY_SLOT, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+    at = visitHomes(number, at, homes, ALL_SLOTS, [&](Index& index, const Entry& entry, const KeyPlace& place) {
       const bool isOlder = place.slot == slot && !(item.version < Record(view_, entry.offset()).version());
       if (isOlder && isFromLeader(slot, arrival)) index.remove(entry);
       return true;

@@ -10,9 +10,6 @@ namespace henge {
 constexpr uint64_t HASHES = 1ULL << 32;  // of the half that orders the index; one past the last: the segment's end
 constexpr uint32_t HOMES_PER_LOCK = 8;   // some 70 items: a few microseconds
 
-// Of the segment's slots, all: see `mask` of visitHomes.
-constexpr uint32_t ANY_SLOT = 0xffff;
-
 // Calls visit(index, entry, place) for every entry of the homes from hash `from` on, at most `homes` of them, under one
 // lock. Entries of slots that are not in `mask` (bit i: the segment's i-th slot) are passed over by their tags, without
 // a look at their records, which would be a cache miss each. Returns the hash to go on at, HASHES at the end. Homes

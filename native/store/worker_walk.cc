@@ -38,7 +38,7 @@ size_t Worker::scan(uint64_t cursor, std::string_view prefix, uint32_t wanted, c
     usedBeforeHome = used;
     homeHash = at.hash;
     bool isFull = false;
-    at.hash = visitHomes(at.segment, at.hash, 1, ANY_SLOT, [&](Index&, const Entry& entry, const KeyPlace&) {
+    at.hash = visitHomes(at.segment, at.hash, 1, ALL_SLOTS, [&](Index&, const Entry& entry, const KeyPlace&) {
       const Record record(view_, entry.offset());
       if (record.kind() != RecordKind::ITEM || record.isExpired(nowMs_) || record.keyBytes() < prefix.size())
         return true;
@@ -77,7 +77,7 @@ uint32_t Worker::clear(uint64_t cursor, std::string_view prefix, uint64_t* horiz
   std::vector<std::string> keys;
   const uint32_t homes = HOMES_PER_SCAN;
   at.hash =
-      visitHomes(at.segment, at.hash, homes, ANY_SLOT, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+      visitHomes(at.segment, at.hash, homes, ALL_SLOTS, [&](Index& index, const Entry& entry, const KeyPlace& place) {
         const Record record(view_, entry.offset());
         if (record.kind() != RecordKind::ITEM || record.keyBytes() < prefix.size() || record.version().time > *horizon)
           return true;
@@ -156,7 +156,7 @@ Digest Worker::digest(uint16_t slot) {
     digest.items++;
   };
   for (uint64_t at = 0; at < HASHES;) {
-    at = visitHomes(segment, at, HOMES_PER_LOCK, ANY_SLOT, [&](Index&, const Entry& entry, const KeyPlace& place) {
+    at = visitHomes(segment, at, HOMES_PER_LOCK, ALL_SLOTS, [&](Index&, const Entry& entry, const KeyPlace& place) {
       if (place.slot == local) add(place.hash, Record(view_, entry.offset()).version());
       return true;
     });
@@ -184,7 +184,7 @@ void Worker::dropSlot(uint16_t slot) {
   const auto isFree = [&] { return view_.slots[slot].state == static_cast<uint8_t>(SlotState::NONE); };
   for (uint64_t at = 0; at < HASHES;) {
     const uint32_t homes = HOMES_PER_LOCK;
-    at = visitHomes(segment, at, homes, ANY_SLOT, [&](Index& index, const Entry& entry, const KeyPlace& place) {
+    at = visitHomes(segment, at, homes, ALL_SLOTS, [&](Index& index, const Entry& entry, const KeyPlace& place) {
       if (place.slot == slot && isFree()) index.remove(entry);
       return true;
     });
@@ -208,7 +208,7 @@ void Worker::sweep() {
   for (uint32_t i = 0; i < SWEEPS_MAX; i++) {
     uint32_t seen = 0;
     uint32_t expired = 0;
-    sweepHash_ = visitHomes(sweepSegment_, sweepHash_, HOMES_PER_SWEEP, ANY_SLOT,
+    sweepHash_ = visitHomes(sweepSegment_, sweepHash_, HOMES_PER_SWEEP, ALL_SLOTS,
                             [&](Index& index, const Entry& entry, const KeyPlace& place) {
                               seen++;
                               if (!Record(view_, entry.offset()).isExpired(nowMs_)) return true;
