@@ -21,7 +21,11 @@ const KNOWN: readonly { seed: number; problem: string }[] = JSON.parse(
 /** So many seeds reach each of these states, or the faults and the workload do not do what they are for. */
 const COVERAGE_SEEDS = 100;
 const STATES = [
+  'a change was called off',
+  'a change was struck',
   'a degraded read is answered',
+  'a member has joined',
+  'a member has left',
   'a memory was lost',
   'a node missed an epoch',
   'a node went down',
@@ -29,6 +33,7 @@ const STATES = [
   'control.publish',
   'worker.catch-up-failed',
   'worker.caught-up',
+  'worker.handed-over',
   'worker.merged',
   'worker.peer-empty',
   'worker.taken-over',

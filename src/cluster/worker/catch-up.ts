@@ -49,6 +49,12 @@ const EMPTY_LEGS_MAX = 4;
 const DECLARE_AGAIN_FIRST_MS = 500;
 const DECLARE_AGAIN_MS_MAX = 8_000;
 
+/** What a peer said that it holds, in which epoch and with which memory. */
+interface KnownHolding extends Holding {
+  readonly epoch: number;
+  readonly incarnation: string | undefined;
+}
+
 interface Leg {
   readonly number: number;
   readonly layout: Layout;
@@ -83,7 +89,7 @@ export interface CatchUpParts {
 export class CatchUp {
   readonly #env: WorkerEnv;
   readonly #parts: CatchUpParts;
-  readonly #holdings = new Map<number, readonly Holding[]>();
+  readonly #holdings = new Map<number, readonly KnownHolding[]>();
   readonly #again = new Map<number, { atMs: number; pauseMs: number }>();
   #layout: Layout | undefined;
   /** By peer, the slots of which it is to have what is in them; computed once an epoch. */
@@ -119,9 +125,14 @@ export class CatchUp {
     this.#again.clear();
   }
 
-  /** A peer holds more than the books say: it was in sync with the leader before. */
+  /**
+   * A peer holds more than the books say: it was in sync with the leader before. That is worth something as long as it
+   * has the same memory and a part in the slots.
+   */
   holds(number: number, holding: Holding): void {
-    this.#holdings.set(number, [...(this.#holdings.get(number) ?? []), holding]);
+    const incarnation = this.#parts.heartbeats.incarnationOf(number);
+    const known = { ...holding, epoch: this.#env.installedEpoch(), incarnation };
+    this.#holdings.set(number, [...(this.#holdings.get(number) ?? []), known]);
   }
 
   /** Older items came to be here, so what was known of the peers' holdings of these slots is not enough any more. */
@@ -251,7 +262,9 @@ export class CatchUp {
     const portions: Portion[] = [];
     let unknown = bothBits(slots, whole);
     portions.push({ slots: withoutBits(slots, whole), sinceMs });
+    const incarnation = this.#parts.heartbeats.incarnationOf(number);
     for (const holding of this.#holdings.get(number) ?? []) {
+      if (incarnation === undefined || holding.incarnation !== incarnation) continue;
       const held = bothBits(unknown, holding.slots);
       unknown = withoutBits(unknown, held);
       portions.push({ slots: held, sinceMs: holding.sinceMs });
@@ -314,8 +327,22 @@ export class CatchUp {
   #adopt(layout: Layout): void {
     if (layout === this.#layout) return;
     if (layout.goals === undefined) this.#movedBytes = 0;
+    this.#narrowHoldings(layout);
     this.#layout = layout;
     this.#parted.clear();
+  }
+
+  /** Whoever has no part in a slot drops what it has of it. Of before an epoch that was not seen here nothing counts. */
+  #narrowHoldings(layout: Layout): void {
+    const isGapless = layout.epoch === (this.#layout?.epoch ?? 0) + 1;
+    for (const [number, holdings] of this.#holdings) {
+      const kept = slotsWhere(this.#env.slots, (slot) => layout.roleOf(slot, number) !== undefined);
+      const known = holdings.filter(({ epoch }) => isGapless || epoch === layout.epoch);
+      this.#holdings.set(
+        number,
+        known.map((holding) => ({ ...holding, slots: bothBits(holding.slots, kept) })),
+      );
+    }
   }
 
   #partOf(number: number): Part {

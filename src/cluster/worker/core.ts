@@ -76,7 +76,7 @@ export class WorkerCore {
     });
     this.#topologies = new TopologyNews(env, this.#calls, this.#peers, (view) => this.#learn(view));
     this.#pulls = new Pulls(env, this.#calls, this.#peers);
-    this.#digests = new Digests(env, this.#calls, this.#peers);
+    this.#digests = new Digests(env, this.#calls, this.#peers, (slots) => this.#catchUp.doubtHoldings(slots, 0));
     this.#merges = new Merges(env, this.#calls, this.#peers, {
       onEpoch,
       onMerged: (slots, sinceMs) => this.#catchUp.doubtHoldings(slots, sinceMs),

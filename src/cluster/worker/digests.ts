@@ -8,7 +8,7 @@
  * independently, and a copy that evicted lacks nothing: as long as either side did so lately nothing is compared.
  */
 import { Status } from '../../protocol/index.js';
-import { type ControlFrame, type LinkAnswer, SlotState } from '../../store/index.js';
+import { type ControlFrame, type LinkAnswer, type SlotBits, SlotState } from '../../store/index.js';
 import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
 import {
@@ -53,7 +53,13 @@ export class Digests {
   #segment = 0;
   #roundAtMs = 0;
 
-  constructor(env: WorkerEnv, calls: Calls, peers: Peers) {
+  /** `onDifferent`: copies of these slots differ, so what was believed of them is wrong. */
+  constructor(
+    env: WorkerEnv,
+    calls: Calls,
+    peers: Peers,
+    private readonly onDifferent: (slots: SlotBits) => void,
+  ) {
     this.#env = env;
     this.#calls = calls;
     this.#peers = peers;
@@ -139,6 +145,7 @@ export class Digests {
     const slots = noSlots(this.#env.slots);
     addSlot(slots, slot);
     this.#env.native.failCatchUp(number, slots, 0);
+    this.onDifferent(slots);
     const connection = this.#peers.linkTo(number);
     const frame = pullFrame({ epoch: this.#env.installedEpoch(), sinceMs: 0, slots });
     // Its items come as items do; that they have come says nothing that must be known.

@@ -48,6 +48,7 @@ export class Heartbeats {
   readonly #news: HeartbeatNews;
   readonly #beats = new Map<number, Beat>();
   readonly #silent = new Set<number>();
+  readonly #incarnations = new Map<number, string>();
 
   constructor(env: WorkerEnv, calls: Calls, peers: Peers, news: HeartbeatNews) {
     this.#env = env;
@@ -75,6 +76,11 @@ export class Heartbeats {
         this.#send(number, beat);
       }
     }
+  }
+
+  /** Of the memory that a peer had when it was met last; undefined before. */
+  incarnationOf(number: number): string | undefined {
+    return this.#incarnations.get(number);
   }
 
   /** Notices leaders that are not heard any more. */
@@ -138,6 +144,7 @@ export class Heartbeats {
     beat.unansweredSinceMs = undefined;
     if (this.#env.native.meet(number, answer.incarnation)) this.#env.log('peer-empty', { peer: number });
     beat.isMet = true;
+    this.#incarnations.set(number, answer.incarnation);
     this.#news.onEpoch(number, answer.epoch);
     if (answer.isLacking && answer.epoch === this.#env.installedEpoch()) this.#news.onLacking(number);
   }

@@ -124,7 +124,8 @@ export class Faults {
     return (
       isPart(node) &&
       parts.every((one) => {
-        if (one.arena.epoch() !== view.epoch) return false;
+        // A change that was just published finds everybody where they were.
+        if (one.arena.epoch() < view.epoch - Number(view.next !== undefined)) return false;
         const states = one.states();
         return states.every((state, slot) => {
           if (state === SlotState.TAKING_OVER) return false;

@@ -27,6 +27,7 @@ export interface Moment {
 export class Moves {
   /** The longest that a slot was sealed. */
   longestMs = 0;
+  readonly #walks = new WeakMap<NativeWorker, NativeWorker['collect']>();
   readonly #sealed = new Map<string, Map<number, number>>();
   #told: (moment: Moment) => void = () => {};
 
@@ -52,6 +53,7 @@ export class Moves {
       NativeWorker['give'],
       NativeWorker['collect'],
     ];
+    this.#walks.set(native, collect);
     native.seal = (goal, slots) => {
       const sealed = seal(goal, slots);
       if (isNoSlot(sealed)) return sealed;
@@ -74,6 +76,11 @@ export class Moves {
       }
       return collected;
     };
+  }
+
+  /** A look at what is in a worker's memory, of which nobody is told. */
+  walkOf(native: NativeWorker): NativeWorker['collect'] | undefined {
+    return this.#walks.get(native);
   }
 
   /** Which of the sealed slots are open again. */

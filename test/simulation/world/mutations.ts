@@ -7,8 +7,24 @@
  */
 
 import { TopologyRecord, type TopologyView } from '../../../src/cluster/index.js';
-import { Opcode, RequestFlag, readRequest, requestFrame, Status, VERSION_BYTES } from '../../../src/protocol/index.js';
-import { type Installation, type NativeArena, type NativeWorker, ROW_MAX } from '../../../src/store/index.js';
+import {
+  Opcode,
+  RequestFlag,
+  readRequest,
+  readResponse,
+  requestFrame,
+  responseFrame,
+  Status,
+  VERSION_BYTES,
+} from '../../../src/protocol/index.js';
+import { RowRole } from '../../../src/ring/index.js';
+import {
+  type Installation,
+  type NativeArena,
+  type NativeWorker,
+  ROW_MAX,
+  type SlotBits,
+} from '../../../src/store/index.js';
 
 export const MUTATIONS = {
   publishUnderOldEpoch: 'epochs grow: a change is published under the number of the epoch before',
@@ -25,6 +41,16 @@ export const MUTATIONS = {
   coldIsWarm: 'rule 14: an empty memory is put into use as if it had founded the cluster',
   skipTakeOver: 'rule 15: who takes a slot over leads it at once, and asks no other copy',
   blindResend: 'rule 18: a write that may have run is sent again',
+  undoubled: 'rule 25: who gets a slot says that it has the writes of the first moments, and has not',
+  filteredWalk: 'rule 26: a walk leaves out what was written in its epoch, for such writes are doubled',
+  countReceivers: 'rule 28: who is to have a slot counts towards a level before it was handed over',
+  undrained: 'rule 29: slots are handed over whatever is in flight',
+  unsettled: 'rule 30: a change ends although slots were neither handed over nor settled',
+  openGiven: 'rule 32: a slot that was given is opened before its goal has answered',
+  unclaimed: 'rule 34: who takes a slot over is not told that another one was given it',
+  sealLong: 'a write waits 50 ms at most: sealed slots stay so for longer, and are not opened',
+  refuseSealed: 'no request fails of a planned change: a write that meets a sealed slot is refused',
+  keepDropped: 'copies are where the table says: nothing is dropped that was moved away',
   shrunkList: 'rule 19: slots go by the table of the members that are there, whose first is taken to hold everything',
 } as const;
 
@@ -49,6 +75,15 @@ export function mutatedRequest(bytes: Buffer, mutations: Mutations): Buffer {
     return requestFrame({ ...frame, flags: flags & ~RequestFlag.IF_VERSION, extras: shorter });
   }
   if ((isWrite || isRead) && mutations.has('noDeadline')) return requestFrame({ ...frame, deadlineMs: 0 });
+  return bytes;
+}
+
+/** What native code answers a client: responses, one behind the other. */
+export function mutatedReplies(bytes: Buffer, mutations: Mutations): Buffer {
+  if (!mutations.has('refuseSealed')) return bytes;
+  for (let at = 0; at < bytes.length; at += 4 + bytes.readUInt32LE(at)) {
+    if (bytes[at + STATUS_AT] === Status.NOT_READY) bytes[at + STATUS_AT] = Status.REFUSED;
+  }
   return bytes;
 }
 
@@ -88,6 +123,10 @@ export function install(installation: Installation, { arena, self, mutations }: 
   if (mutations.has('missedEpochIsNone') && arena.epoch() > 0) {
     for (let epoch = arena.epoch() + 1; epoch < installation.epoch; epoch++) arena.install({ ...installation, epoch });
   }
+  if (mutations.has('countReceivers')) {
+    const roles = installation.roles.map((entry) => ((entry & ROLE) === RowRole.RECEIVER ? entry & ~ROLE : entry));
+    return arena.install({ ...installation, roles });
+  }
   if (!mutations.has('secondLeader')) return arena.install(installation);
   const rows = installation.rows.slice();
   for (let at = 0; at < rows.length; at += ROW_MAX) {
@@ -102,12 +141,17 @@ export function mutatedNative(native: NativeWorker, options: InstallOptions): Na
   if (mutations.size === 0) return native;
   const replaced: Partial<NativeWorker> = {
     install: (installation) => install(installation, options),
+    ...handOverMutations(native, mutations),
     collect: (...wanted) => {
       const collected = native.collect(...wanted);
       const records = recordsOf(collected.bytes);
       const left = mutations.has('forgetDeletes') ? records.filter(isItem) : records;
       if (mutations.has('loseItems')) left.pop();
-      return { ...collected, bytes: Buffer.concat(left), items: left.length };
+      const epoch = options.arena.epoch();
+      const kept = mutations.has('filteredWalk')
+        ? left.filter((record) => record.readUInt32LE(EPOCH_AT) < epoch)
+        : left;
+      return { ...collected, bytes: Buffer.concat(kept), items: kept.length };
     },
   };
   return new Proxy(native, {
@@ -118,6 +162,61 @@ export function mutatedNative(native: NativeWorker, options: InstallOptions): Na
   });
 }
 
+const SEALED_MS = 60;
+
+function handOverMutations(native: NativeWorker, mutations: Mutations): Partial<NativeWorker> {
+  return {
+    ...(mutations.has('undrained') && { give: (slots: SlotBits) => slots }),
+    ...(mutations.has('openGiven') && {
+      give: (slots: SlotBits) => {
+        const given = native.give(slots);
+        native.unseal(given, 1);
+        return given;
+      },
+    }),
+    ...(mutations.has('keepDropped') && { drop: () => {} }),
+  };
+}
+
+/** Seals stand for longer: `nowMs` is the node's clock. */
+export function sealLong(native: NativeWorker, nowMs: () => number): void {
+  const [seal, give, settle] = [native.seal.bind(native), native.give.bind(native), native.settle.bind(native)];
+  let sealedAtMs = 0;
+  const isOver = (): boolean => nowMs() - sealedAtMs > SEALED_MS;
+  native.seal = (goal, slots) => {
+    sealedAtMs = nowMs();
+    return seal(goal, slots);
+  };
+  native.give = (slots) => (isOver() ? give(slots) : slots.map(() => 0));
+  native.settle = (slots) => (isOver() ? settle(slots) : slots.map(() => 0));
+  native.unseal = () => {};
+}
+
+/** What a node answers to a peer that takes over: nobody but that one leads these slots. */
+export function mutatedPullAnswer(frame: Buffer, mutations: Mutations): Buffer {
+  const answer = mutations.has('unclaimed') ? readResponse(frame, 0) : undefined;
+  if (answer === undefined || answer.status !== Status.OK) return frame;
+  const value = Buffer.from(answer.value);
+  value.fill(0, value.length / 2);
+  return responseFrame({ status: answer.status, id: answer.id, extras: answer.extras, value });
+}
+
+/** Frames of a peer, in order; those that are to be taken for applied are told apart. */
+export function undoubledFrames(
+  bytes: Buffer,
+  isUndoubled: (slot: number) => boolean,
+): readonly { readonly frame: Buffer; readonly id: number; readonly isSkipped: boolean }[] {
+  const frames: { frame: Buffer; id: number; isSkipped: boolean }[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const frame = bytes.subarray(at, at + 4 + bytes.readUInt32LE(at));
+    const { opcode, id, extras } = readRequest(frame, 0);
+    const isSkipped = opcode === Opcode.REPLICATE && isUndoubled(extras.readUInt16LE(SLOT_AT));
+    frames.push({ frame, id, isSkipped });
+    at += frame.length;
+  }
+  return frames;
+}
+
 /** After links of a worker broke: what became missed by it is taken for sent. */
 export function forgetMissed(native: NativeWorker, node: number, missedBefore: Uint8Array): void {
   const missed = native.peerBits(node).missed.map((byte, at) => byte & ~(missedBefore[at] ?? 0));
@@ -126,6 +225,11 @@ export function forgetMissed(native: NativeWorker, node: number, missedBefore: U
 }
 
 const KIND_AT = 4;
+/** Of an item's record; and of a slot in REPLICATE's extras. */
+const EPOCH_AT = 16;
+const SLOT_AT = 4;
+/** Of a row's entry, whose upper bits are marks. */
+const ROLE = 0x0f;
 
 /** ITEMS records: a u32 length, and then the kind. */
 function recordsOf(bytes: Buffer): Buffer[] {

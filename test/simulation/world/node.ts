@@ -4,7 +4,7 @@
  */
 
 import type { BaseMember, ClusterReport, TopologyView } from '../../../src/cluster/index.js';
-import { loadAddon, type NativeArena, SlotState } from '../../../src/store/index.js';
+import { loadAddon, type NativeArena, type NativeWorker, SlotState } from '../../../src/store/index.js';
 import { ControlProcess } from './control-process.js';
 import { forgetMissed, type InstallOptions } from './mutations.js';
 import type { Machine, SimWorld } from './parts.js';
@@ -174,6 +174,7 @@ export class SimNode implements Machine {
     this.world.network.crash(this.name);
     this.setFence(0);
     if (losesMemory) {
+      this.world.memoryLost();
       this.arena.close(false);
       this.arena = this.#makeArena();
       this.#epochSeen = 0;
@@ -210,6 +211,12 @@ export class SimNode implements Machine {
   /** SlotState of every slot; of a node none of whose workers lives, none. */
   states(): Uint8Array {
     return this.workers.find(({ isDead }) => !isDead)?.native.states() ?? new Uint8Array(SLOTS);
+  }
+
+  /** Undefined: none of its workers lives. */
+  get walk(): NativeWorker['collect'] | undefined {
+    const worker = this.workers.find(({ isDead }) => !isDead);
+    return worker && this.world.moves.walkOf(worker.native);
   }
 
   /** Nothing that this node holds waits for anything. */

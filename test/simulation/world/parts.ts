@@ -39,6 +39,8 @@ export interface SimWorld {
   readonly view: TopologyView;
   /** The name of the node that a slot is to be handed to. */
   goalOf(slot: number): string;
+  /** What was acknowledged before may be on fewer copies than it was. */
+  memoryLost(): void;
   note(text: string): void;
   violation(text: string): void;
   readonly reportedLosses: Set<number>;

@@ -12,11 +12,20 @@ import type { World } from './world.js';
 export const VICTIMS = ['source', 'receiver', 'coordinator', 'registry', 'link'] as const;
 export type Victim = (typeof VICTIMS)[number];
 
+export interface Strike {
+  readonly victim: Victim;
+  readonly phase: Phase;
+}
+
+export const STRIKES: readonly Strike[] = VICTIMS.flatMap((victim) => PHASES.map((phase) => ({ victim, phase })));
+
 /** What a run that was struck says it reached. */
 export const strikeState = (victim: Victim, phase: Phase): string => `${victim} struck while ${phase}`;
 
 /** About a round trip: what was just sent has arrived, or has not, or was answered. */
 const AFTER_MS_MAX = 0.8;
+/** By then all have heard of a change that was published. */
+const INSTALL_MS_MAX = 4;
 const PAUSE_MS = 250;
 
 /** What strikes need of those who mend. */
@@ -28,7 +37,7 @@ export interface Mending {
 }
 
 export class Strikes {
-  #wanted: { readonly victim: Victim; readonly phase: Phase } | undefined;
+  #wanted: Strike | undefined;
   #isOver = false;
 
   constructor(
@@ -36,11 +45,7 @@ export class Strikes {
     private readonly random: Random,
     private readonly mending: Mending,
   ) {
-    const cell = world.seed % (PHASES.length * VICTIMS.length);
-    this.#wanted = {
-      phase: PHASES[cell % PHASES.length] as Phase,
-      victim: VICTIMS[Math.floor(cell / PHASES.length)] as Victim,
-    };
+    this.#wanted = STRIKES[world.seed % STRIKES.length];
     world.moves.onPhase((moment) => this.#consider(moment));
   }
 
@@ -52,18 +57,20 @@ export class Strikes {
     const wanted = this.#wanted;
     if (wanted === undefined || wanted.phase !== moment.phase || this.#isOver) return;
     this.#wanted = undefined;
-    this.world.schedule.after(this.random.between(0, AFTER_MS_MAX), () => {
+    const afterMs = moment.phase === 'doubling' ? INSTALL_MS_MAX : AFTER_MS_MAX;
+    this.world.schedule.after(this.random.between(0, afterMs), () => {
       if (this.#isOver) return;
       const isStruck = this.#strike(wanted.victim, moment);
       if (isStruck) this.world.note(`strike ${wanted.victim} ${moment.phase} ${moment.source} ${moment.receiver}`);
       this.world.sometimes(isStruck, strikeState(wanted.victim, moment.phase));
+      this.world.sometimes(isStruck, 'a change was struck');
       if (isStruck) this.world.schedule.after(PAUSE_MS, () => this.#draw());
       else this.#wanted ??= wanted;
     });
   }
 
   #draw(): void {
-    this.#wanted = { phase: this.random.pick(PHASES), victim: this.random.pick(VICTIMS) };
+    this.#wanted = this.random.pick(STRIKES);
   }
 
   /** False: that may not be lost now. */

@@ -25,8 +25,12 @@ import {
   type Mutations,
   mutatedAnswers,
   mutatedNative,
+  mutatedPullAnswer,
+  mutatedReplies,
   mutatedRequest,
   mutatedView,
+  sealLong,
+  undoubledFrames,
 } from './mutations.js';
 import type { End, EndEvents } from './network.js';
 import type { Machine } from './parts.js';
@@ -80,6 +84,7 @@ export class SimWorker {
     this.native.useInput(this.#input);
     this.native.useOutput(this.#output);
     node.world.moves.watch(node, this.native);
+    if (node.world.mutations.has('sealLong')) sealLong(this.native, () => node.monoMs);
     this.core = new WorkerCore({
       self: node.identity,
       onPartition: node.world.options.onPartition,
@@ -103,9 +108,9 @@ export class SimWorker {
         }),
       dial: (member) => this.#dial(member),
       hangUp: (connection) => this.#close(connection),
-      answer: (connection, frame) => this.#write(connection, frame),
+      answer: (connection, frame) => this.#write(connection, mutatedPullAnswer(frame, this.#mutations)),
       flush: () => this.#flush(),
-      report: (report) => this.#node.reported(report),
+      report: (report) => this.#node.reported(this.#mutations.has('unsettled') ? { ...report, handOvers: 0 } : report),
       learned: (learned) => this.#learned(learned),
       log: (event, details) => {
         if (event === 'possible-loss') this.#noteLosses();
@@ -245,11 +250,26 @@ export class SimWorker {
     this.#enter();
     const isClients = this.#sockets.get(connection)?.isClients === true;
     const bytes = isClients ? mutatedRequest(arrived, this.#mutations) : arrived;
+    if (this.#mutations.has('undoubled') && (this.#sockets.get(connection)?.peerNumber ?? 0) !== 0) {
+      this.#takeUndoubled(connection, bytes);
+      this.#afterCore();
+      return;
+    }
     for (let at = 0; at < bytes.length && this.#sockets.has(connection); at += INPUT_BYTES) {
       const length = bytes.copy(this.#input, 0, at, Math.min(bytes.length, at + INPUT_BYTES));
       this.#execute(connection, length);
     }
     this.#afterCore();
+  }
+
+  #takeUndoubled(connection: number, bytes: Buffer): void {
+    const isUndoubled = (slot: number): boolean =>
+      this.#view.next !== undefined && this.native.states()[slot] === SlotState.JOINING;
+    for (const { frame, id, isSkipped } of undoubledFrames(bytes, isUndoubled)) {
+      if (!this.#sockets.has(connection)) return;
+      if (isSkipped) this.#write(connection, responseFrame({ status: Status.OK, id }));
+      else this.#execute(connection, frame.copy(this.#input, 0));
+    }
   }
 
   #execute(connection: number, bytes: number): void {
@@ -260,7 +280,9 @@ export class SimWorker {
       const flags = this.native.flags[0] ?? 0;
       const output = Buffer.from(this.#output.subarray(0, length));
       const isPeers = (this.#sockets.get(connection)?.peerNumber ?? 0) !== 0;
-      if (length > 0) this.#write(connection, isPeers ? mutatedAnswers(output, this.#mutations) : output);
+      const mutated = isPeers ? mutatedAnswers(output, this.#mutations) : output;
+      const isClients = this.#sockets.get(connection)?.isClients === true;
+      if (length > 0) this.#write(connection, isClients ? mutatedReplies(mutated, this.#mutations) : mutated);
       this.#flushFlags(connection);
       if ((flags & OutputFlag.CLOSE) !== 0) this.#later(LEAVE_MS_MAX, () => this.#close(connection));
       if ((flags & (OutputFlag.CLOSE | OutputFlag.MORE)) !== OutputFlag.MORE) return;

@@ -8,8 +8,11 @@
  * their leaders, for which all promises hold.
  */
 import { isVersion, Opcode, RequestFlag, Status } from '../../../src/protocol/index.js';
+import { slotOf } from '../../../src/ring/index.js';
+import { checkCopies } from '../check/copies.js';
 import type { Increment, Level, Operation, Read, ReadLevel, Write } from '../check/history.js';
 import { type Reply, type SimClient, versionExtras } from './client.js';
+import { SLOTS } from './node.js';
 import type { Random } from './random.js';
 import type { World } from './world.js';
 
@@ -127,8 +130,19 @@ export class Workload {
     this.history.push(operation);
     const { kind, key, outcome } = operation;
     this.world.note(`call ${kind} ${key} ${outcome} ${JSON.stringify(operation)}`);
+    this.#checkCopies(operation);
     const tookMs = operation.endedMs - operation.beganMs;
     if (tookMs > this.options.deadlineMs + 1) this.world.violation(`a call took ${tookMs} ms: ${kind} ${key}`);
+  }
+
+  #checkCopies(operation: Operation): void {
+    const { kind, key, outcome, beganMs } = operation;
+    if (kind !== 'set' || outcome !== 'ok' || operation.level === 'one' || operation.version === undefined) return;
+    // A node that is down is not looked into.
+    if (!this.world.keptMemoriesSince(beganMs) || this.world.nodes.some((node) => !node.isUp && !node.hasLeft)) return;
+    const { level, version } = operation;
+    const slot = slotOf(key) % SLOTS;
+    for (const complaint of checkCopies(this.world, { key, slot, version, level })) this.world.violation(complaint);
   }
 
   #set(client: SimClient, { index, key, level, ifVersion, bytes = 0 }: SetPlan): void {

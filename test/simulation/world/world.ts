@@ -62,6 +62,7 @@ export class World implements SimWorld {
   readonly #tables = new SlotTables(SLOTS);
   #viewed: { readonly revision: number; readonly view: TopologyView } | undefined;
   #layout: Layout | undefined;
+  #memoryLostAtMs = Number.NEGATIVE_INFINITY;
   readonly #trace: Hash = createHash('sha256');
   readonly #notes: string[] = [];
   #current: TopologyRecord['current'];
@@ -133,6 +134,15 @@ export class World implements SimWorld {
     const { view } = this;
     if (this.#layout?.epoch !== view.epoch) this.#layout = new Layout(view, SLOTS, this.#tables);
     return this.#layout;
+  }
+
+  memoryLost(): void {
+    this.#memoryLostAtMs = this.schedule.nowMs;
+  }
+
+  /** Whether all memories are the same as at that moment. */
+  keptMemoriesSince(ms: number): boolean {
+    return this.#memoryLostAtMs < ms;
   }
 
   /** The name of the node that a slot is to be handed to. */
