@@ -10,7 +10,14 @@ import { MUTATIONS, type Mutation } from './world/mutations.js';
 const SEEDS_MAX = 200;
 const TIMEOUT_MS = 600_000;
 const PROBLEM_SHOWN = 100;
-const SAMPLE: readonly Mutation[] = ['noDeadline', 'ignoreVersion', 'readAlone', 'forgetInFlight'];
+const SAMPLE: readonly Mutation[] = [
+  'noDeadline',
+  'ignoreVersion',
+  'readAlone',
+  'forgetInFlight',
+  'countReceivers',
+  'refuseMoved',
+];
 
 const all = Object.keys(MUTATIONS) as Mutation[];
 const { SIMULATION_MUTANTS: wanted = '' } = process.env;

@@ -332,7 +332,7 @@ export class CatchUp {
     this.#parted.clear();
   }
 
-  /** Whoever has no part in a slot drops what it has of it. Of before an epoch that was not seen here nothing counts. */
+  /** Who has no part in a slot drops what it has of it. What is from before an epoch not seen here does not count. */
   #narrowHoldings(layout: Layout): void {
     const isGapless = layout.epoch === (this.#layout?.epoch ?? 0) + 1;
     for (const [number, holdings] of this.#holdings) {

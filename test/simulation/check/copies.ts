@@ -1,7 +1,7 @@
 /**
  * A write is acknowledged at a level when so many of its row have it: those who have the slot by the list of members
- * that stands, or, once it was handed over or settled, by the one that comes (REPLICATION rules 28 and 30). Looked at in
- * the nodes' memories at the moment at which the caller is told.
+ * that stands, or, once it was handed over or settled, by the one that comes (REPLICATION rules 28 and 30). Looked at
+ * in the nodes' memories at the moment at which the caller is told.
  */
 import { RowMark } from '../../../src/ring/index.js';
 import type { NativeWorker } from '../../../src/store/index.js';
@@ -54,7 +54,7 @@ function holds(walk: NativeWorker['collect'] | undefined, { key, slot, version }
   const { slotsPerSegment } = GEOMETRY;
   const sinceMs = Number(BigInt(`0x${version.slice(8, 24)}`) >> COUNTER_BITS);
   const mask = 1 << (slot % slotsPerSegment);
-  const { bytes } = walk(Math.floor(slot / slotsPerSegment), mask, 0, sinceMs, WALK_BYTES_MAX);
+  const { bytes } = walk(Math.floor(slot / slotsPerSegment), mask, 0, sinceMs, WALK_BYTES_MAX, 0);
   for (let at = 0; at < bytes.length; at += bytes.readUInt32LE(at)) {
     const isItem = bytes[at + RECORD.kind] === KIND_ITEM;
     const keyAt = at + RECORD.key;

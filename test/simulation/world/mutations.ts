@@ -7,16 +7,7 @@
  */
 
 import { TopologyRecord, type TopologyView } from '../../../src/cluster/index.js';
-import {
-  Opcode,
-  RequestFlag,
-  readRequest,
-  readResponse,
-  requestFrame,
-  responseFrame,
-  Status,
-  VERSION_BYTES,
-} from '../../../src/protocol/index.js';
+import { Opcode, RequestFlag, readRequest, requestFrame, Status, VERSION_BYTES } from '../../../src/protocol/index.js';
 import { RowRole } from '../../../src/ring/index.js';
 import {
   type Installation,
@@ -42,14 +33,13 @@ export const MUTATIONS = {
   skipTakeOver: 'rule 15: who takes a slot over leads it at once, and asks no other copy',
   blindResend: 'rule 18: a write that may have run is sent again',
   undoubled: 'rule 25: who gets a slot says that it has the writes of the first moments, and has not',
-  filteredWalk: 'rule 26: a walk leaves out what was written in its epoch, for such writes are doubled',
+  filteredWalk: 'rule 26: the walk behind the one over items with hits leaves items with hits out',
   countReceivers: 'rule 28: who is to have a slot counts towards a level before it was handed over',
   undrained: 'rule 29: slots are handed over whatever is in flight',
   unsettled: 'rule 30: a change ends although slots were neither handed over nor settled',
   openGiven: 'rule 32: a slot that was given is opened before its goal has answered',
-  unclaimed: 'rule 34: who takes a slot over is not told that another one was given it',
   sealLong: 'a write waits 50 ms at most: sealed slots stay so for longer, and are not opened',
-  refuseSealed: 'no request fails of a planned change: a write that meets a sealed slot is refused',
+  refuseMoved: 'no request fails of a planned change: who does not lead a slot any more refuses it for good',
   keepDropped: 'copies are where the table says: nothing is dropped that was moved away',
   shrunkList: 'rule 19: slots go by the table of the members that are there, whose first is taken to hold everything',
 } as const;
@@ -80,9 +70,9 @@ export function mutatedRequest(bytes: Buffer, mutations: Mutations): Buffer {
 
 /** What native code answers a client: responses, one behind the other. */
 export function mutatedReplies(bytes: Buffer, mutations: Mutations): Buffer {
-  if (!mutations.has('refuseSealed')) return bytes;
+  if (!mutations.has('refuseMoved')) return bytes;
   for (let at = 0; at < bytes.length; at += 4 + bytes.readUInt32LE(at)) {
-    if (bytes[at + STATUS_AT] === Status.NOT_READY) bytes[at + STATUS_AT] = Status.REFUSED;
+    if (bytes[at + STATUS_AT] === Status.MOVED) bytes[at + STATUS_AT] = Status.REFUSED;
   }
   return bytes;
 }
@@ -147,10 +137,8 @@ export function mutatedNative(native: NativeWorker, options: InstallOptions): Na
       const records = recordsOf(collected.bytes);
       const left = mutations.has('forgetDeletes') ? records.filter(isItem) : records;
       if (mutations.has('loseItems')) left.pop();
-      const epoch = options.arena.epoch();
-      const kept = mutations.has('filteredWalk')
-        ? left.filter((record) => record.readUInt32LE(EPOCH_AT) < epoch)
-        : left;
+      const isFiltered = mutations.has('filteredWalk') && wanted[IS_HOT_ONLY] === 0;
+      const kept = isFiltered ? left.filter((record) => record.readUInt16LE(HEAT_AT) === 0) : left;
       return { ...collected, bytes: Buffer.concat(kept), items: kept.length };
     },
   };
@@ -192,15 +180,6 @@ export function sealLong(native: NativeWorker, nowMs: () => number): void {
   native.unseal = () => {};
 }
 
-/** What a node answers to a peer that takes over: nobody but that one leads these slots. */
-export function mutatedPullAnswer(frame: Buffer, mutations: Mutations): Buffer {
-  const answer = mutations.has('unclaimed') ? readResponse(frame, 0) : undefined;
-  if (answer === undefined || answer.status !== Status.OK) return frame;
-  const value = Buffer.from(answer.value);
-  value.fill(0, value.length / 2);
-  return responseFrame({ status: answer.status, id: answer.id, extras: answer.extras, value });
-}
-
 /** Frames of a peer, in order; those that are to be taken for applied are told apart. */
 export function undoubledFrames(
   bytes: Buffer,
@@ -225,8 +204,9 @@ export function forgetMissed(native: NativeWorker, node: number, missedBefore: U
 }
 
 const KIND_AT = 4;
-/** Of an item's record; and of a slot in REPLICATE's extras. */
-const EPOCH_AT = 16;
+/** Of an item's record; the last argument of a walk; and of a slot in REPLICATE's extras. */
+const HEAT_AT = 22;
+const IS_HOT_ONLY = 5;
 const SLOT_AT = 4;
 /** Of a row's entry, whose upper bits are marks. */
 const ROLE = 0x0f;
