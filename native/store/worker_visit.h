@@ -19,6 +19,7 @@ uint64_t Worker::visitHomes(uint32_t number, uint64_t from, uint32_t homes, uint
   Segment* segment = &view_.segments[number];
   if (!locker_.acquire(segment)) return from;
   Index index(view_, number, place_);
+  const uint32_t lastSlot = view_.geometry.slotsPerSegment - 1;
   uint64_t at = from;
   bool goesOn = true;
   for (uint32_t i = 0; i < homes && at < HASHES && goesOn; i++) {
@@ -27,7 +28,8 @@ uint64_t Worker::visitHomes(uint32_t number, uint64_t from, uint32_t homes, uint
     const uint32_t count = index.bucketsOf(home, buckets);
     for (uint32_t b = 0; b < count && goesOn; b++) {
       for (uint32_t e = 0; e < ENTRIES && goesOn; e++) {
-        if (buckets[b]->offset[e] == 0 || (mask >> (buckets[b]->tag[e] >> 12) & 1) == 0) continue;
+        if (buckets[b]->offset[e] == 0) continue;
+        if ((mask >> (index.slotOfTag(buckets[b]->tag[e]) & lastSlot) & 1) == 0) continue;
         const KeyPlace place = Record(view_, buckets[b]->offset[e]).place();
         const Home its = index.homeOf(place.hash);
         if (its.number != home.number || its.size != home.size) continue;
