@@ -202,6 +202,9 @@ export class SimClient {
     link.waiting.clear();
     this.later(RECONNECT_MS * this.draw(), () => this.#connect(link));
     for (const answered of waiting) answered(undefined);
+    // The real client is pushed every epoch; this one, with tables seconds old, must ask whether the node has left.
+    const other = [...this.#links.values()].find(({ isGreeted }) => isGreeted);
+    if (other !== undefined) this.refresh(this.memberOf(other));
   }
 
   /** A node that owes an answer and says nothing is hung up on, as the real client does. */

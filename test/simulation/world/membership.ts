@@ -9,8 +9,8 @@
  */
 import { type MemberRecord, memberKey, participantsOf, type TopologyRecord } from '../../../src/cluster/index.js';
 import type { SimNode } from './node.js';
+import type { SimWorld } from './parts.js';
 import type { Random } from './random.js';
-import type { World } from './world.js';
 
 const NODES_MAX = 6;
 const WEIGHTS = [0.5, 1, 1, 2];
@@ -21,13 +21,19 @@ const SOON_MS_MAX = 150;
 
 type Amendment = Partial<Pick<MemberRecord, 'wanted' | 'weight' | 'zone'>>;
 
+/** Where members come and go. */
+interface MembersWorld extends SimWorld {
+  readonly nodes: readonly SimNode[];
+  addNode(zone: string, weight: number): SimNode;
+}
+
 export class Membership {
   /** What each record is to say; an operator asks again until it does. */
   readonly #amendments = new Map<string, Amendment>();
   readonly #leaving = new Set<string>();
 
   constructor(
-    private readonly world: World,
+    private readonly world: MembersWorld,
     private readonly random: Random,
   ) {}
 

@@ -6,9 +6,10 @@
  * the moment at which this node takes writes again, or knows that the other one does.
  */
 
+import type { TopologyView } from '../../../src/cluster/index.js';
 import { isNoSlot, slotsOf } from '../../../src/cluster/worker/slot-bits.js';
 import { type NativeWorker, SlotFlag, SlotState } from '../../../src/store/index.js';
-import type { Machine, SimWorld } from './parts.js';
+import type { Schedule } from './schedule.js';
 
 /** REPLICATION.md section 1: what a hand-over may have a write wait. */
 export const WAIT_MS_MAX = 50;
@@ -24,6 +25,20 @@ export interface Moment {
   readonly receiver: string;
 }
 
+/** What an onlooker asks of the world. */
+interface Watched {
+  readonly schedule: Schedule;
+  readonly view: TopologyView;
+  /** The name of the node that a slot is to be handed to. */
+  goalOf(slot: number): string;
+  note(text: string): void;
+  violation(text: string): void;
+}
+
+interface Named {
+  readonly name: string;
+}
+
 export class Moves {
   /** The longest that a slot was sealed. */
   longestMs = 0;
@@ -32,7 +47,7 @@ export class Moves {
   #told: (moment: Moment) => void = () => {};
 
   constructor(
-    private readonly world: SimWorld,
+    private readonly world: Watched,
     /** Nothing but planned changes happens. */
     private readonly isQuiet: boolean,
   ) {}
@@ -47,7 +62,7 @@ export class Moves {
   }
 
   /** Looks on while this worker works. */
-  watch(node: Machine, native: NativeWorker): void {
+  watch(node: Named, native: NativeWorker): void {
     const [seal, give, collect] = [native.seal, native.give, native.collect].map((one) => one.bind(native)) as [
       NativeWorker['seal'],
       NativeWorker['give'],
@@ -84,7 +99,7 @@ export class Moves {
   }
 
   /** Which of the sealed slots are open again. */
-  look({ name }: Machine, native: NativeWorker): void {
+  look({ name }: Named, native: NativeWorker): void {
     const known = this.#sealed.get(name);
     if (known === undefined) return;
     const [states, flags] = [native.states(), native.slotFlags()];
