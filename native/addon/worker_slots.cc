@@ -113,18 +113,6 @@ napi_value peerNews(napi_env env, napi_callback_info info) {
   return object;
 }
 
-napi_value heard(napi_env env, napi_callback_info info) {
-  const Call call(env, info);
-  WorkerBox& box = call.box<WorkerBox>();
-  uint16_t node = 0;
-  int64_t watermarkMs = 0;
-  if (!box.isOpen() || !readNode(call, 0, &node)) return nullptr;
-  if (!call.integer(1, "watermarkMs", 0, VERSION_MS_MAX, &watermarkMs)) return nullptr;
-  box.worker().heard(node, static_cast<uint64_t>(watermarkMs));
-  return nullptr;
-}
-
-// The text of Memory::incarnation(): 16 hexadecimal digits.
 bool readIncarnation(const Call& call, size_t index, uint64_t* incarnation) {
   std::string text;
   if (!call.text(index, "incarnation", &text)) return false;
@@ -135,6 +123,19 @@ bool readIncarnation(const Call& call, size_t index, uint64_t* incarnation) {
   return false;
 }
 
+napi_value heard(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  uint16_t node = 0;
+  uint64_t incarnation = 0;
+  int64_t watermarkMs = 0;
+  if (!box.isOpen() || !readNode(call, 0, &node) || !readIncarnation(call, 1, &incarnation)) return nullptr;
+  if (!call.integer(2, "watermarkMs", 0, VERSION_MS_MAX, &watermarkMs)) return nullptr;
+  box.worker().heard(node, incarnation, static_cast<uint64_t>(watermarkMs));
+  return nullptr;
+}
+
+// The text of Memory::incarnation(): 16 hexadecimal digits.
 napi_value meet(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   WorkerBox& box = call.box<WorkerBox>();

@@ -125,18 +125,24 @@ bool Installer::install(const Installation& installation) {
   Header* header = view_.header;
   if (header->epoch.load(std::memory_order_acquire) >= installation.epoch) return false;
   std::vector<bool> isLeaving(PEERS_MAX, false);
+  std::vector<bool> isLeading(PEERS_MAX + 1, false);
   if (view_.peers != nullptr) enlist(installation, &isLeaving);
   header->rf.store(installation.rf, std::memory_order_release);
   for (uint32_t i = 0; i < view_.geometry.segments; i++) {
     const Hold hold(locker_, &view_.segments[i]);
     for (uint32_t j = 0; j < view_.geometry.slotsPerSegment; j++) {
-      installSlot(installation, static_cast<uint16_t>(i * view_.geometry.slotsPerSegment + j));
+      const auto slot = static_cast<uint16_t>(i * view_.geometry.slotsPerSegment + j);
+      installSlot(installation, slot);
+      if (view_.rows != nullptr) isLeading[std::min<uint32_t>(view_.rows[slot].peers[0], PEERS_MAX)] = true;
     }
     for (uint32_t peer = 0; peer < PEERS_MAX; peer++) {
       if (isLeaving[peer]) *view_.peerSlotsOf(i, peer) = PeerSlots{};
     }
   }
-  if (view_.peers != nullptr) dismiss(isLeaving);
+  if (view_.peers != nullptr) {
+    dismiss(isLeaving);
+    endReigns(isLeading);
+  }
   header->epoch.store(installation.epoch, std::memory_order_release);
   return true;
 }
@@ -167,6 +173,13 @@ void Installer::dismiss(const std::vector<bool>& isLeaving) {
     } else if (view_.peers[i].node.load() != 0) {
       peers.settle(i);
     }
+  }
+}
+
+// Of whoever leads nothing any more all reigns are noted (noteReign), and its next one has a watermark of its own.
+void Installer::endReigns(const std::vector<bool>& isLeading) {
+  for (uint32_t i = 0; i < PEERS_MAX; i++) {
+    if (!isLeading[i]) view_.peers[i].watermark.fetch_and(~WATERMARK_STANDS);
   }
 }
 
@@ -211,7 +224,8 @@ void Installer::noteReign(Row* row, const SlotMoment& before, const SlotMoment& 
   row->leaderBefore = before.leader;
   const int leader = Peers(view_).find(before.leader);
   if (before.state == SlotState::PRIMARY) row->heldUntilMs = SINCE_NOTHING;
-  if (before.state == SlotState::REPLICA && leader >= 0) row->heldUntilMs = view_.peers[leader].watermarkMs.load();
+  if (before.state == SlotState::REPLICA && leader >= 0)
+    row->heldUntilMs = view_.peers[leader].watermark.load() & ~WATERMARK_STANDS;
 }
 
 // A death in the middle must not leave a new row beside an old state. While it is written the slot has no part in

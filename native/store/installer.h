@@ -36,6 +36,7 @@ class Installer {
  private:
   void enlist(const Installation& installation, std::vector<bool>* isLeaving);
   void dismiss(const std::vector<bool>& isLeaving);
+  void endReigns(const std::vector<bool>& isLeading);
   void installSlot(const Installation& installation, uint16_t slot);
   void noteReign(Row* row, const SlotMoment& before, const SlotMoment& after, const Row& old) const;
   void rewrite(uint16_t slot, const SlotMoment& before, const SlotMoment& after, const Row& row);

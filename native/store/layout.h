@@ -89,12 +89,16 @@ struct Row {
 };
 static_assert(sizeof(Row) == 80, "80 bytes a slot");
 
+// A peer's watermark stays as it is: the memory that wrote up to there is gone, and what its successor says is of what
+// that one wrote.
+constexpr uint64_t WATERMARK_STANDS = 1ULL << 63;
+
 // Another node. Found by looking through the table; `node` is taken and given back under the lock of installing.
 struct alignas(CACHE_LINE) Peer {
   std::atomic<uint32_t> node;            // 0: free
   std::atomic<uint32_t> sendingOwner;    // lock word of the worker that is sending what was missed
   std::atomic<uint64_t> heardAtMs;       // monotonic
-  std::atomic<uint64_t> watermarkMs;
+  std::atomic<uint64_t> watermark;       // milliseconds, and WATERMARK_STANDS
   std::atomic<uint64_t> since;           // Since: lowest version it missed
   std::atomic<uint64_t> sendingSinceMs;  // lowest version of what is being sent
   std::atomic<uint64_t> incarnation;     // of its memory, when it was last met; 0: it was not

@@ -33,7 +33,7 @@ int Peers::add(uint16_t node) {
     if (peer.node.load(std::memory_order_relaxed) != 0) continue;
     peer.sendingOwner.store(0);
     peer.heardAtMs.store(0);
-    peer.watermarkMs.store(0);
+    peer.watermark.store(0);
     peer.since.store(SINCE_NOTHING << 16);
     peer.sendingSinceMs.store(SINCE_NOTHING);
     peer.incarnation.store(0);

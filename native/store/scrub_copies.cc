@@ -47,7 +47,7 @@ void scrubPeers(View& view) {
     peer.sendingOwner.store(0);
     peer.sendingSinceMs.store(SINCE_NOTHING);
     peer.heardAtMs.store(0);
-    peer.watermarkMs.store(0);
+    peer.watermark.store(0);
     peer.since.store(0);
   }
   for (uint32_t i = 0; i < view.ringCount; i++) {

@@ -107,7 +107,7 @@ class Worker {
   Reigns reigns() const;
   PeerBits peerBits(uint16_t node);
   PeerNews peerNews(uint16_t node) const;
-  void heard(uint16_t node, uint64_t watermarkMs);
+  void heard(uint16_t node, uint64_t incarnation, uint64_t watermarkMs);
   // The memory a node has now. True: it is another one than when they last met, so the node lacks everything; that is
   // noted.
   bool meet(uint16_t node, uint64_t incarnation);

@@ -91,10 +91,16 @@ uint32_t Worker::acksFor(uint8_t level) const {
 
 // ---- heartbeats ----------------------------------------------------------------------------------------------------
 
-void Worker::heard(uint16_t node, uint64_t watermarkMs) {
+void Worker::heard(uint16_t node, uint64_t incarnation, uint64_t watermarkMs) {
   const int peer = addPeer(node);
   if (peer < 0) return;
-  view_.peers[peer].watermarkMs.store(watermarkMs, std::memory_order_relaxed);
+  const uint64_t known = view_.peers[peer].incarnation.load(std::memory_order_acquire);
+  uint64_t before = view_.peers[peer].watermark.load();
+  // Another worker may find meanwhile that the peer has another memory.
+  if (known == 0 || known == incarnation) {
+    while ((before & WATERMARK_STANDS) == 0 && !view_.peers[peer].watermark.compare_exchange_weak(before, watermarkMs)) {
+    }
+  }
   view_.peers[peer].heardAtMs.store(steadyMs(view_), std::memory_order_release);
 }
 
@@ -114,6 +120,7 @@ bool Worker::meet(uint16_t node, uint64_t incarnation) {
     if (peers_.isLedHere(local)) peers_.forget(local, peer);
     if (peers_.isLedHere(local) || momentOf(view_, local).leader == node) peers_.missWhole(local, peer);
   }
+  if (before != 0) view_.peers[peer].watermark.fetch_or(WATERMARK_STANDS);
   known.store(incarnation, std::memory_order_release);
   return before != 0;
 }
@@ -122,7 +129,7 @@ PeerNews Worker::peerNews(uint16_t node) const {
   const int peer = peers_.find(node);
   if (peer < 0) return {};
   return {view_.peers[peer].heardAtMs.load(std::memory_order_acquire),
-          view_.peers[peer].watermarkMs.load(std::memory_order_relaxed)};
+          view_.peers[peer].watermark.load(std::memory_order_relaxed) & ~WATERMARK_STANDS};
 }
 
 // The places are asked first: a worker that goes on to its next chunk afterwards has put what it stamped before into a

@@ -161,7 +161,7 @@ struct World {
     const auto to = static_cast<uint16_t>(random.below(NODES) + 1);
     if (from == to || isCrashed(from) || isCrashed(to) || isCut(from) || isCut(to)) return;
     // A heartbeat goes behind the frames of the steward's link.
-    at(to).worker().heard(from, at(from).worker().watermarkMs(to));
+    at(to).worker().heard(from, 0, at(from).worker().watermarkMs(to));
   }
   bool isCut(uint16_t number) const { return absence == Absence::AWAY && number == absentee; }
 

@@ -54,9 +54,27 @@ TEST("what a peer says of itself is kept for all workers") {
   Pair pair;
   Worker& second = pair.leader.addWorker();
   CHECK(second.peerNews(2).heardAtMs == 0);
-  pair.leader.worker().heard(2, 77);
+  pair.leader.worker().heard(2, 0, 77);
   CHECK(second.peerNews(2).heardAtMs == pair.leader.ms && second.peerNews(2).watermarkMs == 77);
   CHECK(second.peerNews(9).heardAtMs == 0);
+}
+
+TEST("what a leader said of all it wrote stands when it comes back empty, until it leads nothing") {
+  Pair pair;
+  Node& copy = pair.copy;
+  CHECK(!copy.worker().meet(1, 0xaa));
+  copy.worker().heard(1, 0xaa, 5);
+  copy.worker().heard(1, 0xbb, 77);  // it was not met yet
+  CHECK(copy.worker().peerNews(1).watermarkMs == 5);
+  CHECK(copy.worker().meet(1, 0xbb));
+  copy.worker().heard(1, 0xbb, 77);
+  CHECK(copy.worker().peerNews(1).watermarkMs == 5);
+  copy.install(2, 2, "1 2");
+  copy.worker().heard(1, 0xbb, 77);
+  CHECK(copy.worker().peerNews(1).watermarkMs == 5);
+  copy.install(3, 2, "2 1");
+  copy.worker().heard(1, 0xbb, 77);
+  CHECK(copy.worker().peerNews(1).watermarkMs == 77);
 }
 
 // ---- what is gone --------------------------------------------------------------------------------------------------

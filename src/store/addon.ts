@@ -280,8 +280,11 @@ export interface NativeWorker {
   reigns(): Reigns;
   peerBits(nodeNumber: number): PeerBits;
   peerNews(nodeNumber: number): PeerNews;
-  /** Notes a peer's heartbeat. */
-  heard(nodeNumber: number, watermarkMs: number): void;
+  /**
+   * Notes a peer's heartbeat. Its watermark counts if it is of the memory that was met last, and until that turns out to
+   * be another one: then what the one before said stands until the peer leads nothing any more.
+   */
+  heard(nodeNumber: number, incarnation: string, watermarkMs: number): void;
   /**
    * The memory that a peer has now. If it is another one than when they last met, the peer lacks everything, and that
    * is noted; true then.

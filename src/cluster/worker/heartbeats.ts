@@ -105,7 +105,7 @@ export class Heartbeats {
     // In a later epoch the sender may lead less, and says nothing any more of what it does not lead.
     const isOfThisEpoch = beat.epoch === this.#env.installedEpoch();
     const watermarkMs = isOfThisEpoch ? beat.watermarkMs : this.#env.native.peerNews(frame.nodeNumber).watermarkMs;
-    this.#env.native.heard(frame.nodeNumber, watermarkMs);
+    this.#env.native.heard(frame.nodeNumber, beat.incarnation, watermarkMs);
     this.#news.onEpoch(frame.nodeNumber, beat.epoch);
     return heartbeatAnswer(frame.requestId, {
       epoch: this.#env.installedEpoch(),
@@ -125,15 +125,13 @@ export class Heartbeats {
 
   #send(number: number, beat: Beat): void {
     const { native } = this.#env;
-    const frame = heartbeatFrame(
-      {
-        epoch: this.#env.installedEpoch(),
-        isFenced: this.#env.isFenced(),
-        wallMs: this.#env.wallMs(),
-        watermarkMs: native.watermarkMs(number),
-      },
-      this.#env.self.incarnation,
-    );
+    const frame = heartbeatFrame({
+      epoch: this.#env.installedEpoch(),
+      incarnation: this.#env.self.incarnation,
+      isFenced: this.#env.isFenced(),
+      wallMs: this.#env.wallMs(),
+      watermarkMs: native.watermarkMs(number),
+    });
     beat.unansweredSinceMs ??= this.#env.monoMs();
     this.#calls.send(beat.connection, frame, (answer) => this.#onAnswer(number, beat, answer));
   }

@@ -9,6 +9,8 @@ const ID = 0;
 
 export interface Heartbeat {
   readonly epoch: number;
+  /** Of the sending node's memory: 16 hexadecimal digits. */
+  readonly incarnation: string;
   readonly isFenced: boolean;
   readonly wallMs: number;
   /** All that the sender wrote before was applied by the receiver. */
@@ -43,13 +45,14 @@ export interface Digest {
   readonly items: number;
 }
 
+const INCARNATION = /^[0-9a-f]{16}$/;
 const HEARTBEAT_BYTES = 24;
 const HEARTBEAT_ANSWER_BYTES = 8;
 const PULL_BYTES = 16;
 const PULL_ANSWER_BYTES = 8;
 const DIGEST_BYTES = 12;
 
-export function heartbeatFrame({ epoch, isFenced, wallMs, watermarkMs }: Heartbeat, incarnation: string): Buffer {
+export function heartbeatFrame({ epoch, incarnation, isFenced, wallMs, watermarkMs }: Heartbeat): Buffer {
   const extras = Buffer.alloc(HEARTBEAT_BYTES);
   extras.writeUInt32LE(epoch, 0);
   extras[4] = Number(isFenced);
@@ -58,10 +61,12 @@ export function heartbeatFrame({ epoch, isFenced, wallMs, watermarkMs }: Heartbe
   return requestFrame({ opcode: Opcode.HEARTBEAT, id: ID, extras, key: Buffer.from(incarnation) });
 }
 
-export function readHeartbeat({ extras }: ControlFrame): Heartbeat | undefined {
-  if (extras.length !== HEARTBEAT_BYTES) return undefined;
+export function readHeartbeat({ extras, key }: ControlFrame): Heartbeat | undefined {
+  const incarnation = key.toString();
+  if (extras.length !== HEARTBEAT_BYTES || !INCARNATION.test(incarnation)) return undefined;
   return {
     epoch: extras.readUInt32LE(0),
+    incarnation,
     isFenced: extras[4] !== 0,
     wallMs: Number(extras.readBigUInt64LE(8)),
     watermarkMs: Number(extras.readBigUInt64LE(16)),
