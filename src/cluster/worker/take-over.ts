@@ -63,7 +63,7 @@ export interface TakeOverNews {
 interface Ask {
   readonly number: number;
   readonly sinceMs: number;
-  readonly slots: SlotBits;
+  slots: SlotBits;
   isUnderWay: boolean;
   isAnswered: boolean;
   askAtMs: number;
@@ -188,6 +188,10 @@ export class TakeOvers {
   #ask(run: Run, ask: Ask): void {
     const connection = this.#peers.linkTo(ask.number);
     if (ask.isUnderWay || ask.isAnswered || connection === undefined || this.#env.monoMs() < ask.askAtMs) return;
+    // Of a slot that is another's meanwhile nothing is taken here, and one such item has the whole answer refused.
+    ask.slots = bothBits(ask.slots, run.slots);
+    ask.isAnswered = isNoSlot(ask.slots);
+    if (ask.isAnswered) return;
     ask.isUnderWay = true;
     const { sinceMs, slots } = ask;
     const frame = pullFrame({ epoch: run.layout.epoch, sinceMs, slots });
