@@ -2,6 +2,7 @@
  * A change of the list of members as the nodes tell it: begun when an epoch with a list to come is published, done when
  * that list is the base.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Henge } from '../../src/index.js';
 import { keyOf } from '../load/closed.js';
 import { VALUE_BYTES } from '../load/driver.js';
@@ -22,6 +23,8 @@ export async function filledCluster(
   const cluster = await BenchCluster.start(context, options);
   const client = await Henge.connect({ seeds: [...cluster.seeds], deadlineMs: 30_000 });
   context.defer(() => client.close());
+  // Nodes that were founded together hear of each other's addresses a little later than they serve.
+  while ((await client.topology()).members.some(({ address }) => address === '')) await sleep(POLL_MS);
   const value = 'v'.repeat(VALUE_BYTES);
   for (let from = 0; from < keys; from += KEYS_AT_ONCE) {
     const count = Math.min(KEYS_AT_ONCE, keys - from);
@@ -48,7 +51,7 @@ async function published(cluster: BenchCluster, isMeant: (line: LogLine) => bool
       const line = log.find((candidate) => candidate.event === 'publish' && isMeant(candidate));
       if (line !== undefined) return line.readAtMs;
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await sleep(POLL_MS);
   }
   throw new Error(`the change of members was not there after ${CHANGE_MS_MAX} ms: ${lastWords(cluster)}`);
 }

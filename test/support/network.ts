@@ -21,6 +21,8 @@ export class TestNetwork implements Disposable {
   readonly #nearDevice = `hn${process.pid}`;
   readonly #farDevice = `hf${process.pid}`;
   readonly #remove = (): void => {
+    // Devices go with their namespace too, but a while later, and the next network of this process has the same names.
+    ip('link', 'del', this.#nearDevice);
     ip('netns', 'del', this.namespace);
     ip('address', 'del', `${this.nearAddress}/32`, 'dev', 'lo');
   };
@@ -49,7 +51,6 @@ export class TestNetwork implements Disposable {
     this.#must('-n', this.namespace, 'route', 'add', `${this.nearAddress}/32`, 'dev', device, 'src', source);
   }
 
-  /** The devices go with the namespace. */
   [Symbol.dispose](): void {
     this.#remove();
     process.off('exit', this.#remove);
