@@ -92,16 +92,16 @@ uint32_t Worker::acksFor(uint8_t level) const {
 // ---- heartbeats ----------------------------------------------------------------------------------------------------
 
 void Worker::heard(uint16_t node, uint64_t incarnation, uint64_t watermarkMs) {
-  const int peer = addPeer(node);
-  if (peer < 0) return;
-  const uint64_t known = view_.peers[peer].incarnation.load(std::memory_order_acquire);
-  uint64_t before = view_.peers[peer].watermark.load();
+  const int found = addPeer(node);
+  if (found < 0) return;
+  Peer& peer = view_.peers[found];
+  const uint64_t known = peer.incarnation.load(std::memory_order_acquire);
+  const bool isKnown = known == 0 || known == incarnation;
   // Another worker may find meanwhile that the peer has another memory.
-  if (known == 0 || known == incarnation) {
-    while ((before & WATERMARK_STANDS) == 0 && !view_.peers[peer].watermark.compare_exchange_weak(before, watermarkMs)) {
-    }
+  uint64_t before = peer.watermark.load();
+  while (isKnown && (before & WATERMARK_STANDS) == 0 && !peer.watermark.compare_exchange_weak(before, watermarkMs)) {
   }
-  view_.peers[peer].heardAtMs.store(steadyMs(view_), std::memory_order_release);
+  peer.heardAtMs.store(steadyMs(view_), std::memory_order_release);
 }
 
 // Noted before it is remembered: should this process die in between, the next one to meet the node notes it again. Of

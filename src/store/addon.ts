@@ -281,8 +281,8 @@ export interface NativeWorker {
   peerBits(nodeNumber: number): PeerBits;
   peerNews(nodeNumber: number): PeerNews;
   /**
-   * Notes a peer's heartbeat. Its watermark counts if it is of the memory that was met last, and until that turns out to
-   * be another one: then what the one before said stands until the peer leads nothing any more.
+   * Notes a peer's heartbeat. Its watermark counts if it is of the memory that was met last, and until that turns out
+   * to be another one: then what the one before said stands until the peer leads nothing any more.
    */
   heard(nodeNumber: number, incarnation: string, watermarkMs: number): void;
   /**
