@@ -1,6 +1,6 @@
 // The addon's door: what `require('henge.node')` gives, as src/store/addon.ts describes it.
 //
-// Node-API is known to this file and to addon/ only; store/ and wire/ can be built and tested without Node. Every
+// Node-API is known to this file and to addon/ only; ring/, store/ and wire/ can be built and tested without Node. Every
 // argument is checked here, so that what lies behind may trust what it gets. Plain C interface: the binary works with
 // every Node from 20 on.
 #include <node_api.h>
@@ -8,6 +8,7 @@
 #include "addon/arena.h"
 #include "addon/call.h"
 #include "addon/listen.h"
+#include "addon/rows.h"
 #include "store/types.h"
 // Needs the protocol's numbers, which types.h brings.
 #include "store/hash.h"
@@ -55,5 +56,6 @@ NAPI_MODULE_INIT() {
   henge::define(env, exports, "takeOver", henge::takeOverArena);
   henge::define(env, exports, "listenTcp", henge::listenTcpSocket);
   henge::define(env, exports, "slotOf", henge::slotOfKey);
+  henge::define(env, exports, "layOut", henge::layOutRows);
   return exports;
 }

@@ -113,7 +113,7 @@ async function runTest(program) {
 }
 
 async function coreSources() {
-  return [...(await sourcesIn('store')), ...(await sourcesIn('wire'))];
+  return [...(await sourcesIn('ring')), ...(await sourcesIn('store')), ...(await sourcesIn('wire'))];
 }
 
 async function sourcesIn(folder) {

@@ -1,73 +1,75 @@
 /** From what is known of a cluster to what every slot of one node is to know: the rows of an epoch, in node numbers. */
-import {
-  buildRows,
-  combineRows,
-  KeptTables,
-  NO_NODE,
-  type Overlay,
-  type RowTable,
-  ranksNeeded,
-  SLOTS,
-  type SlotTable,
-} from '../ring/index.js';
-import { type Installation, ROW_MAX } from '../store/index.js';
-import { baseOf, type RingPlace, type TopologyView } from './records.js';
+import { KnownPoints, RowMark, RowRole, ringOf, SLOTS } from '../ring/index.js';
+import { type EpochRows, type Installation, layOut, NOT_STRUCK, type RingOrder, ROW_MAX } from '../store/index.js';
+import { baseOf, type RingPlace, type TopologyMember, type TopologyView } from './records.js';
 
-/** The slot tables that the rows of an epoch are made from. */
-export interface TablesOfView {
-  readonly current: SlotTable;
-  /** While the list of members changes. */
-  readonly next: SlotTable | undefined;
-}
+/** Makes the rows of one epoch after another. */
+export class RowsMaker {
+  readonly #slots: number;
+  readonly #points = new KnownPoints();
 
-/** The slot tables of the newest lists of members. */
-export class SlotTables {
-  readonly #kept: KeptTables;
-
-  constructor(slots: number) {
-    this.#kept = new KeptTables(slots);
+  /** `slots` is smaller than SLOTS in the simulator and in tests only. */
+  constructor(slots: number = SLOTS) {
+    this.#slots = slots;
   }
 
-  /** With RF ranks and all that the view's stand-ins need. */
-  of(view: TopologyView): TablesOfView {
-    const tableOf = (members: readonly RingPlace[]): SlotTable =>
-      this.#kept.of(members, view.rf, ranksNeeded(members, view.rf, overlayOf(view)));
-    return { current: tableOf(baseOf(view)), next: view.next && tableOf(view.next) };
+  of(view: TopologyView): EpochRows {
+    const orderOf = (list: readonly RingPlace[]): RingOrder => this.#ringOrder(list, view.members);
+    return layOut({
+      rf: view.rf,
+      slots: this.#slots,
+      current: orderOf(baseOf(view)),
+      ...(view.next && { next: orderOf(view.next) }),
+      isCancelled: view.isCancelled === true,
+    });
+  }
+
+  #ringOrder(list: readonly RingPlace[], members: readonly TopologyMember[]): RingOrder {
+    const { names, points, zones, bounds, yieldSteps } = ringOf(list, { slots: this.#slots, points: this.#points });
+    const known = names.map((name) => members.find((member) => member.name === name));
+    return {
+      numbers: Uint16Array.from(known, (member) => member?.number ?? 0),
+      zones,
+      bounds,
+      yieldSteps,
+      struck: Uint8Array.from(known, (member) => struckRole(member?.state)),
+      ...points,
+    };
   }
 }
 
-function overlayOf({ members }: TopologyView): Overlay {
-  const namesIn = (state: string): string[] =>
-    members.filter((member) => member.state === state).map(({ name }) => name);
-  return { away: namesIn('away'), returning: namesIn('returning') };
-}
-
-/** The rows of a view's epoch. `slots` is smaller than SLOTS in the simulator only. */
-export function rowsOf(view: TopologyView, slots: number = SLOTS, known?: TablesOfView): RowTable {
-  const overlay = overlayOf(view);
-  const current = buildRows(baseOf(view), view.rf, overlay, slots, known?.current);
-  if (view.next === undefined) return current;
-  return combineRows(current, buildRows(view.next, view.rf, overlay, slots, known?.next), view.isCancelled === true);
+function struckRole(state: TopologyMember['state'] | undefined): number {
+  if (state === 'returning') return RowRole.RETURNING;
+  return state === 'away' ? RowRole.AWAY : NOT_STRUCK;
 }
 
 /** What a node's store is to install. `isFounding`: this memory may lead at once, for there was no epoch before. */
-export function installationOf(
-  view: TopologyView,
-  isFounding: boolean,
-  slots: number = SLOTS,
-  known?: TablesOfView,
-): Installation {
-  const table = rowsOf(view, slots, known);
-  const numbers = table.members.map((name) => view.members.find((member) => member.name === name)?.number ?? 0);
-  const rows = new Uint16Array(slots * ROW_MAX);
-  const roles = new Uint8Array(slots * ROW_MAX);
-  for (let slot = 0; slot < slots; slot++) {
-    for (let rank = 0; rank < table.width; rank++) {
-      const member = table.rows[slot * table.width + rank] as number;
-      if (member === NO_NODE) break;
-      rows[slot * ROW_MAX + rank] = numbers[member] as number;
-      roles[slot * ROW_MAX + rank] = table.roles[slot * table.width + rank] as number;
-    }
-  }
+export function installationOf(view: TopologyView, isFounding: boolean, epochRows: EpochRows): Installation {
+  const { rows, roles } = epochRows;
   return { epoch: view.epoch, rf: view.rf, rows, roles, isFounding };
+}
+
+/** Slots that a node leads by their rows; while the list of members changes, by the list that goes. */
+export function countLed({ rows, roles }: EpochRows, number: number): number {
+  let count = 0;
+  for (let at = 0; at < rows.length; at += ROW_MAX) count += Number(rows[at] === number && roles[at] !== RowRole.AWAY);
+  return count;
+}
+
+/**
+ * By node number, the slots that get another leader or other copies: each is counted for who leads it when the change
+ * begins, or in one that is called off for who hands it back. What a node says of itself while the change goes on
+ * (worker/hand-over.ts) is counted by the same rule.
+ */
+export function changingSlots({ rows, roles, goals }: EpochRows): ReadonlyMap<number, number> {
+  const counts = new Map<number, number>();
+  for (let slot = 0; slot < (goals?.length ?? 0); slot++) {
+    if (goals?.[slot] === 0) continue;
+    const from = slot * ROW_MAX;
+    let at = from;
+    while (at < from + ROW_MAX && ((roles[at] as number) & RowMark.FORMER) === 0) at++;
+    const number = rows[at < from + ROW_MAX ? at : from] as number;
+    counts.set(number, (counts.get(number) ?? 0) + 1);
+  }
+  return counts;
 }

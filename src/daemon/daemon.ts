@@ -10,26 +10,27 @@
 
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Henge } from '../client/index.js';
+import type { Henge } from '../client/index.js';
 import {
   aliveKey,
   type ClusterReport,
   ControlPlane,
+  countLed,
   installationOf,
   isSameMemory,
   type Lease,
   NO_REPORT,
   type RebalanceStatus,
   type Registry,
-  rowsOf,
+  RowsMaker,
   type TopologyView,
 } from '../cluster/index.js';
-import { leaderOf, SLOTS } from '../ring/index.js';
 import type { NativeArena } from '../store/index.js';
 import { type Config, ConfigError, type LoadedConfig } from './config.js';
 import { controlLease, daemonControlEnv } from './control-env.js';
 import { FootprintFile } from './footprint.js';
 import type { NodeState } from './http/node-state.js';
+import { OwnClient } from './http/own-client.js';
 import { HttpServer } from './http/server.js';
 import { Leaving } from './leaving.js';
 import type { Logger } from './log.js';
@@ -57,10 +58,11 @@ export class Daemon implements NodeState {
   readonly #plane: ControlPlane;
   readonly #supervisor: Supervisor;
   readonly #leaving: Leaving;
+  readonly #rows = new RowsMaker();
   #report: ClusterReport = NO_REPORT;
   #slots: { readonly epoch: number; readonly count: number } | undefined;
   #port = 0;
-  #client: Henge | undefined;
+  #client: OwnClient | undefined;
   #http: HttpServer | undefined;
   #isServing = false;
   #isDraining = false;
@@ -164,8 +166,8 @@ export class Daemon implements NodeState {
     return daemon;
   }
 
-  get client(): Henge | undefined {
-    return this.#client;
+  client(): Promise<Henge> | undefined {
+    return this.#client?.get();
   }
 
   get topology(): TopologyView {
@@ -243,7 +245,7 @@ export class Daemon implements NodeState {
     arena.setFence(onPartition === 'fence' ? 1 : 0);
     if (orphans !== undefined) return;
     resume(arena, rf);
-    arena.install(installationOf(this.topology, isFounding || rf === 1));
+    arena.install(installationOf(this.topology, isFounding || rf === 1, this.#rows.of(this.topology)));
   }
 
   async #serve(): Promise<void> {
@@ -273,7 +275,7 @@ export class Daemon implements NodeState {
     });
     registry.watch('', (record) => this.#plane.onRecord(record));
     await this.#holdName(lease);
-    this.#client = await Henge.connect({ seeds: [bound], name: `http of ${config.name}` });
+    this.#client = new OwnClient(bound, `http of ${config.name}`);
     await orphans?.drain(arena);
     this.#isServing = true;
     const slots = this.#slotsLed();
@@ -343,10 +345,7 @@ export class Daemon implements NodeState {
   #slotsLed(): number {
     const view = this.topology;
     if (this.#slots?.epoch === view.epoch) return this.#slots.count;
-    const table = rowsOf(view);
-    const self = table.members.indexOf(this.#config.name);
-    let count = 0;
-    for (let slot = 0; slot < SLOTS; slot++) count += Number(leaderOf(table, slot) === self);
+    const count = countLed(this.#rows.of(view), this.#parts.place.self.number);
     this.#slots = { epoch: view.epoch, count };
     return count;
   }

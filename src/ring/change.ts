@@ -10,7 +10,7 @@
  * copy to the end of the change, so that the change can be called off at any moment: then GOAL and FORMER change
  * places. Which of the two leads at a given moment only the nodes know; clients ask the one and are sent to the other.
  *
- * A pure function: nodes and clients compute the same rows from the same record.
+ * A pure function: nodes (native/ring/) and clients compute the same rows from the same record.
  */
 import { RowRole, type RowTable } from './overlay.js';
 import { NO_NODE } from './table.js';
@@ -72,29 +72,6 @@ export function combineRows(current: RowTable, next: RowTable, isCancelled: bool
     roles[goal] = (roles[goal] as number) | (isCancelled ? RowMark.FORMER : RowMark.GOAL);
   }
   return { rf: current.rf, width, members, rows, roles };
-}
-
-/**
- * By member, the slots that get another leader or other copies: each is counted for who leads it when the change
- * begins, or in one that is called off for who hands it back. What a node says of itself while the change goes on
- * (cluster/worker/hand-over.ts) is counted by the same rule.
- */
-export function changingSlots({ rows, roles, width, members }: RowTable, isCancelled: boolean): Uint32Array {
-  const counts = new Uint32Array(members.length);
-  for (let from = 0; from < rows.length; from += width) {
-    let former = NO_NODE;
-    let hasOtherCopies = false;
-    for (let at = from; at < from + width && rows[at] !== NO_NODE; at++) {
-      const entry = roles[at] as number;
-      if ((entry & RowMark.FORMER) !== 0) former = rows[at] as number;
-      if ((entry & RowMark.NEXT) === 0 || roleOf(entry) === RowRole.RECEIVER) hasOtherCopies = true;
-    }
-    const isLed = rows[from] !== NO_NODE && roleOf(roles[from] as number) !== RowRole.AWAY;
-    const settler = isLed && hasOtherCopies && !isCancelled ? (rows[from] as number) : NO_NODE;
-    const member = former === NO_NODE ? settler : former;
-    if (member !== NO_NODE) counts[member] = (counts[member] as number) + 1;
-  }
-  return counts;
 }
 
 const isMemberOrReceiver = (entry: number): boolean =>

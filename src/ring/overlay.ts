@@ -10,7 +10,7 @@
  *   base row      A  B  C        (copies: 3; A is away)
  *   epoch's row   B  C  D  A     MEMBER MEMBER STAND_IN AWAY: D is whom the walk would have met next
  *
- * A pure function: nodes and clients compute the same rows from the same record.
+ * A pure function: nodes (native/ring/) and clients compute the same rows from the same record.
  */
 
 import type { RingMember } from './points.js';

@@ -57,16 +57,45 @@ export function sortMembers(members: readonly RingMember[]): RingMember[] {
 }
 
 /** Points of members that `sortMembers` has ordered; equal positions stand in the order of the members. */
-export function pointsOf(sorted: readonly RingMember[]): Points {
-  const positionsByName = hashRingOf(sorted).points(sorted.map(({ name }) => name)) as unknown as PositionsByName;
+export function pointsOf(sorted: readonly RingMember[], known = new KnownPoints()): Points {
+  const placed = known.of(sorted);
   // Position and owner in one exact number (48 bits), so that one numeric sort puts both in order.
-  const packed = Float64Array.from(
-    sorted.flatMap(({ name }, owner) => (positionsByName[name] ?? []).map((position) => position * 65_536 + owner)),
-  ).sort();
+  const packed = new Float64Array(placed.reduce((sum, positions) => sum + positions.length, 0));
+  let end = 0;
+  for (let owner = 0; owner < placed.length; owner++) {
+    for (const position of placed[owner] as readonly number[]) packed[end++] = position * 65_536 + owner;
+  }
+  packed.sort();
   return {
     positions: Uint32Array.from(packed, (point) => Math.floor(point / 65_536)),
     owners: Uint16Array.from(packed, (point) => point % 65_536),
   };
+}
+
+/**
+ * Where members' points are: a list that grows by one member costs the hashes of that one. A member's points depend on
+ * nothing but its name and weight.
+ */
+export class KnownPoints {
+  #ofMember = new Map<string, readonly number[]>();
+  /** Of the list before: a change of the list of members needs two. */
+  #ofMemberBefore = new Map<string, readonly number[]>();
+
+  of(sorted: readonly RingMember[]): readonly (readonly number[])[] {
+    const now = new Map(
+      sorted.map((member) => {
+        const key = `${vnodesOf(member.weight ?? 1)} ${member.name}`;
+        return [key, this.#ofMember.get(key) ?? this.#ofMemberBefore.get(key) ?? positionsOf(member)] as const;
+      }),
+    );
+    this.#ofMemberBefore = this.#ofMember;
+    this.#ofMember = now;
+    return [...now.values()];
+  }
+}
+
+function positionsOf(member: RingMember): readonly number[] {
+  return (hashRingOf([member]).points([member.name]) as unknown as PositionsByName)[member.name] ?? [];
 }
 
 /** hashring's `points` gives this; its published type says otherwise. */

@@ -14,7 +14,7 @@
  */
 
 import assert from 'node:assert';
-import { type Points, pointsOf, type RingMember, sortMembers } from './points.js';
+import { type KnownPoints, type Points, pointsOf, type RingMember, sortMembers } from './points.js';
 import { SLOTS } from './slot.js';
 
 /** An entry of a row beyond the number of members. */
@@ -47,6 +47,39 @@ export interface TableOptions {
   readonly loadFactorMax?: number;
   /** A power of two, at most SLOTS; fewer only for small worlds in tests. */
   readonly slots?: number;
+  /** Points of lists before this one. */
+  readonly points?: KnownPoints;
+}
+
+/** A list of members as tables are made from it; by index, in the order in which tables number them. */
+export interface Ring {
+  readonly names: readonly string[];
+  readonly points: Points;
+  /** Zones, counted from 0, and how many there are. */
+  readonly zones: Uint16Array;
+  readonly zoneCount: number;
+  /** Slots that a member holds at any one rank before it is passed over, and by how many that yields at a time. */
+  readonly bounds: Float64Array;
+  readonly yieldSteps: Float64Array;
+}
+
+/** @throws AssertionError when the list makes no ring (see `sortMembers`) */
+export function ringOf(
+  members: readonly RingMember[],
+  { loadFactorMax = LOAD_FACTOR_MAX, slots = SLOTS, points }: TableOptions = {},
+): Ring {
+  const sorted = sortMembers(members);
+  const zoneNames = [...new Set(sorted.map(({ zone = '' }) => zone))];
+  const weightSum = sorted.reduce((sum, { weight = 1 }) => sum + weight, 0);
+  const shares = Float64Array.from(sorted, ({ weight = 1 }) => (slots * weight) / weightSum);
+  return {
+    names: sorted.map(({ name }) => name),
+    points: pointsOf(sorted, points),
+    zones: Uint16Array.from(sorted, ({ zone = '' }) => zoneNames.indexOf(zone)),
+    zoneCount: zoneNames.length,
+    bounds: shares.map((share) => boundOf(share, loadFactorMax)),
+    yieldSteps: shares.map((share) => share * YIELD_STEP),
+  };
 }
 
 /**
@@ -57,19 +90,18 @@ export interface TableOptions {
 export function buildSlotTable(
   members: readonly RingMember[],
   rf: number,
-  { loadFactorMax = LOAD_FACTOR_MAX, slots = SLOTS }: TableOptions = {},
+  { slots = SLOTS, ...options }: TableOptions = {},
 ): SlotTable {
   assert(Number.isInteger(rf) && rf >= 1, `a slot has one copy or more, not ${rf}`);
-  const sorted = sortMembers(members);
+  const ring = ringOf(members, { slots, ...options });
   const rows = new Uint16Array(slots * rf).fill(NO_NODE);
-  const copies = Math.min(rf, sorted.length);
-  const chooser = new RowChooser(sorted, { copies, loadFactorMax, slots });
-  const walk = new Walk(pointsOf(sorted), sorted.length);
+  const chooser = new RowChooser(ring, Math.min(rf, ring.names.length));
+  const walk = new Walk(ring.points, ring.names.length);
   for (let slot = slots - 1; slot >= 0; slot--) {
     const order = walk.from(slot * (POSITIONS / slots));
     chooser.fill(rows, slot * rf, order);
   }
-  return { rf, members: sorted.map(({ name }) => name), rows };
+  return { rf, members: ring.names, rows };
 }
 
 /** Index of the member that leads a slot, NO_NODE when there are no members. One array read. */
@@ -116,32 +148,21 @@ class Walk {
  * table, at a moment when requests wait for it; so no choice allocates anything.
  */
 class RowChooser {
+  private readonly ring: Ring;
   private readonly copies: number;
-  private readonly zones: Uint16Array;
-  private readonly zoneCount: number;
   /** The row in which each member, and each zone, was chosen last, counted from 1. */
   private readonly memberRows: Uint32Array;
   private readonly zoneRows: Uint32Array;
   private row = 0;
-  private readonly shares: Float64Array;
-  private readonly bounds: Float64Array;
   /** Slots held so far: `loads[rank][member]`. */
   private readonly loads: readonly Uint16Array[];
 
-  constructor(
-    members: readonly RingMember[],
-    { copies, loadFactorMax, slots }: Required<TableOptions> & { readonly copies: number },
-  ) {
-    const zoneNames = [...new Set(members.map(({ zone = '' }) => zone))];
+  constructor(ring: Ring, copies: number) {
+    this.ring = ring;
     this.copies = copies;
-    this.memberRows = new Uint32Array(members.length);
-    this.zoneRows = new Uint32Array(zoneNames.length);
-    const weightSum = members.reduce((sum, { weight = 1 }) => sum + weight, 0);
-    this.zones = Uint16Array.from(members, ({ zone = '' }) => zoneNames.indexOf(zone));
-    this.zoneCount = zoneNames.length;
-    this.shares = Float64Array.from(members, ({ weight = 1 }) => (slots * weight) / weightSum);
-    this.bounds = this.shares.map((share) => boundOf(share, loadFactorMax));
-    this.loads = Array.from({ length: copies }, () => new Uint16Array(members.length));
+    this.memberRows = new Uint32Array(ring.names.length);
+    this.zoneRows = new Uint32Array(ring.zoneCount);
+    this.loads = Array.from({ length: copies }, () => new Uint16Array(ring.names.length));
   }
 
   /** Fills the row that begins at `from` with as many copies as there can be, from the members in walking order. */
@@ -153,19 +174,20 @@ class RowChooser {
       rows[from + rank] = member;
       load[member] = (load[member] as number) + 1;
       this.memberRows[member] = this.row;
-      this.zoneRows[this.zones[member] as number] = this.row;
+      this.zoneRows[this.ring.zones[member] as number] = this.row;
     }
   }
 
   private choose(order: Uint16Array, rank: number, load: Uint16Array): number {
+    const { zones, zoneCount } = this.ring;
     // As long as each choice so far took a new zone, there is one left exactly when there are more zones than choices.
-    const wantsNewZone = rank < this.zoneCount;
+    const wantsNewZone = rank < zoneCount;
     let best = NO_NODE;
     let bestSteps = Number.POSITIVE_INFINITY;
     for (let at = 0; at < order.length; at++) {
       const member = order[at] as number;
       if (this.memberRows[member] === this.row) continue;
-      if (wantsNewZone && this.zoneRows[this.zones[member] as number] === this.row) continue;
+      if (wantsNewZone && this.zoneRows[zones[member] as number] === this.row) continue;
       const steps = this.stepsOverBound(member, load[member] as number);
       if (steps === 0) return member;
       if (steps < bestSteps) {
@@ -178,7 +200,8 @@ class RowChooser {
 
   /** How often the bound would have to yield for this member to take one more slot. */
   private stepsOverBound(member: number, load: number): number {
-    const excess = load + 1 - (this.bounds[member] as number);
-    return excess <= 0 ? 0 : Math.ceil(excess / ((this.shares[member] as number) * YIELD_STEP));
+    const { bounds, yieldSteps } = this.ring;
+    const excess = load + 1 - (bounds[member] as number);
+    return excess <= 0 ? 0 : Math.ceil(excess / (yieldSteps[member] as number));
   }
 }

@@ -6,6 +6,7 @@
  */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import type { EpochRows, RowsOrder } from './rows.js';
 
 /** What an arena is made with. Sizes in bytes. Missing geometry is chosen from `bytes`. */
 export interface ArenaOptions {
@@ -429,6 +430,7 @@ export interface Addon {
   listenTcp(host: string, port: number, backlog: number): number;
   /** CRC16 slot of a key, for tests that compare it with src/ring. */
   slotOf(key: Uint8Array): number;
+  layOut(order: RowsOrder): EpochRows;
 }
 
 /** Loads the addon. Throws an Error that names the command to build it when it is missing. */

@@ -16,3 +16,4 @@ export type {
   StoreErrorCode,
 } from './addon.js';
 export { loadAddon, OutputFlag, ROW_MAX, SlotFlag, SlotState, VERSION_MS_MAX } from './addon.js';
+export { type EpochRows, layOut, NOT_STRUCK, type RingOrder, type RowsOrder } from './rows.js';

@@ -5,9 +5,9 @@
  * that stands counts as not done. The time that is left is that of the bytes that are left, at the mean pace since this
  * node saw the change begin or somebody say how fast it is to go; of the slots, when no bytes are left.
  */
-import { changingSlots, SLOTS } from '../../ring/index.js';
+import { SLOTS } from '../../ring/index.js';
 import { type AliveRecord, baseOf, type RingPlace, type TopologyView } from '../records.js';
-import { rowsOf, SlotTables } from '../rows.js';
+import { changingSlots, RowsMaker } from '../rows.js';
 
 /** Sooner than this a pace says nothing. */
 const PACE_MS_MIN = 1_000;
@@ -68,21 +68,20 @@ const NOTHING: Amounts = { slotsTotal: 0, slotsDone: 0, bytesTotal: 0, bytesDone
 /** Where a pace is measured from. */
 interface Start {
   readonly change: string;
-  readonly atMs: number;
-  readonly amounts: Amounts;
+  readonly sight: Sight;
+  /** Once somebody wants to know. */
+  amounts: Amounts | undefined;
 }
 
 export class ChangeProgress {
-  readonly #slots: number;
-  readonly #tables: SlotTables;
+  readonly #rows: RowsMaker;
   #start: Start | undefined;
-  /** By name, what is to change in the rows of an epoch. */
-  #changing: { readonly epoch: number; readonly slots: ReadonlyMap<string, number> } | undefined;
+  /** By node number, how many slots are to change in an epoch. */
+  #changing: { readonly epoch: number; readonly slots: ReadonlyMap<number, number> } | undefined;
 
   /** `slots` is smaller in tests only. */
   constructor(slots: number = SLOTS) {
-    this.#slots = slots;
-    this.#tables = new SlotTables(slots);
+    this.#rows = new RowsMaker(slots);
   }
 
   /** There is another view: of a change that begins, or is to go on in another way, the pace is measured from here. */
@@ -95,7 +94,7 @@ export class ChangeProgress {
     }
     const change = JSON.stringify([next, isCancelled, rebalance]);
     if (this.#start?.change === change) return;
-    this.#start = { change, atMs: sight.nowMs, amounts: this.#amounts(sight) };
+    this.#start = { change, sight: { ...sight, alive: new Map(sight.alive) }, amounts: undefined };
   }
 
   status(sight: Sight): RebalanceStatus {
@@ -109,7 +108,7 @@ export class ChangeProgress {
       epoch: view.epoch,
       next: isMoving ? view.epoch + 1 : null,
       ...amounts,
-      etaMs: isMoving && !isPaused ? etaMs(amounts, this.#start, nowMs) : null,
+      etaMs: isMoving && !isPaused ? this.#etaMs(amounts, nowMs) : null,
       isPaused,
       isCancelled: view.isCancelled === true,
       bytesPerSecond: view.rebalance?.bytesPerSecond ?? null,
@@ -118,12 +117,23 @@ export class ChangeProgress {
     };
   }
 
+  #etaMs({ slotsTotal, slotsDone, bytesTotal, bytesDone }: Amounts, nowMs: number): number | null {
+    const start = this.#start;
+    if (start === undefined || nowMs - start.sight.nowMs < PACE_MS_MIN) return null;
+    start.amounts ??= this.#amounts(start.sight);
+    const [left, done] =
+      bytesDone < bytesTotal
+        ? [bytesTotal - bytesDone, bytesDone - start.amounts.bytesDone]
+        : [slotsTotal - slotsDone, slotsDone - start.amounts.slotsDone];
+    return done > 0 ? Math.round((left * (nowMs - start.sight.nowMs)) / done) : null;
+  }
+
   #amounts({ view, alive }: Sight): Amounts {
     if (view.next === undefined) return NOTHING;
     const changing = this.#changingIn(view);
     const sums = { slotsTotal: 0, slotsLeft: 0, bytesTotal: 0, bytesDone: 0 };
-    for (const { name } of view.members) {
-      const [record, slots] = [alive.get(name), changing.get(name) ?? 0];
+    for (const { name, number } of view.members) {
+      const [record, slots] = [alive.get(name), changing.get(number) ?? 0];
       const isCurrent = record?.epoch === view.epoch;
       sums.slotsTotal += slots;
       sums.slotsLeft += isCurrent ? record.handOvers : slots;
@@ -135,24 +145,12 @@ export class ChangeProgress {
     return { slotsTotal, slotsDone: Math.max(0, slotsTotal - slotsLeft), bytesTotal, bytesDone };
   }
 
-  /** The slot tables take tens of milliseconds, once for each epoch in which data moves. */
-  #changingIn(view: TopologyView): ReadonlyMap<string, number> {
+  #changingIn(view: TopologyView): ReadonlyMap<number, number> {
     if (this.#changing?.epoch === view.epoch) return this.#changing.slots;
-    const table = rowsOf(view, this.#slots, this.#tables.of(view));
-    const counts = changingSlots(table, view.isCancelled === true);
-    const slots = new Map(table.members.map((name, index) => [name, counts[index] as number]));
+    const slots = changingSlots(this.#rows.of(view));
     this.#changing = { epoch: view.epoch, slots };
     return slots;
   }
-}
-
-function etaMs({ slotsTotal, slotsDone, bytesTotal, bytesDone }: Amounts, start: Start | undefined, nowMs: number) {
-  if (start === undefined || nowMs - start.atMs < PACE_MS_MIN) return null;
-  const [left, done] =
-    bytesDone < bytesTotal
-      ? [bytesTotal - bytesDone, bytesDone - start.amounts.bytesDone]
-      : [slotsTotal - slotsDone, slotsDone - start.amounts.slotsDone];
-  return done > 0 ? Math.round((left * (nowMs - start.atMs)) / done) : null;
 }
 
 function nodeProgress(name: string, record: AliveRecord | undefined): NodeProgress {

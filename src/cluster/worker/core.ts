@@ -16,7 +16,7 @@ import { Opcode, responseFrame, Status } from '../../protocol/index.js';
 import { RowRole } from '../../ring/index.js';
 import { type ControlFrame, type SlotBits, SlotFlag, SlotState } from '../../store/index.js';
 import type { TopologyMember, TopologyView } from '../records.js';
-import { SlotTables } from '../rows.js';
+import { RowsMaker } from '../rows.js';
 import { Calls } from './calls.js';
 import { CatchUp } from './catch-up.js';
 import { Digests } from './digests.js';
@@ -56,7 +56,7 @@ export class WorkerCore {
   readonly #handOvers: HandOvers;
   readonly #drops: Drops;
   readonly #history: History;
-  readonly #tables: SlotTables;
+  readonly #rows: RowsMaker;
   #view: TopologyView | undefined;
   /** Of `#view`, once it was needed. */
   #layout: Layout | undefined;
@@ -92,7 +92,7 @@ export class WorkerCore {
     this.#handOvers = new HandOvers(env, this.#calls, this.#peers, { onEpoch });
     this.#drops = new Drops(env);
     this.#history = new History(env.slots);
-    this.#tables = new SlotTables(env.slots);
+    this.#rows = new RowsMaker(env.slots);
   }
 
   /** The newest topology in use here; undefined before the first adopt(). */
@@ -186,7 +186,7 @@ export class WorkerCore {
     const before = this.#layout;
     const isSteward = this.#env.native.isSteward();
     this.#view = view;
-    this.#layout = isSteward && view.rf > 1 ? new Layout(view, this.#env.slots, this.#tables) : undefined;
+    this.#layout = isSteward && view.rf > 1 ? new Layout(view, this.#rows.of(view)) : undefined;
     this.#takeOvers.reset();
     this.#digests.reset();
     this.#handOvers.reset();
@@ -207,7 +207,7 @@ export class WorkerCore {
     const view = this.#view as TopologyView;
     const mustInstall = this.#env.installedEpoch() < view.epoch;
     if (mustInstall) {
-      const layout = this.#layout ?? new Layout(view, this.#env.slots, this.#tables);
+      const layout = this.#layout ?? new Layout(view, this.#rows.of(view));
       this.#env.native.install(layout.installation);
     }
     this.#env.log('epoch', { epoch: view.epoch, isInstaller: mustInstall });
@@ -256,10 +256,7 @@ export class WorkerCore {
     if (theirs !== ours) return staleAnswer(id, ours);
     const bits = noSlots(this.#env.slots);
     bits.set(value.subarray(0, bits.length));
-    const accepted = take(nodeNumber, ours, bits);
-    // The primary process waits for this before it calls the node restored, or a change done.
-    this.#reportAtMs = 0;
-    return responseFrame({ status: Status.OK, id, value: Buffer.from(accepted) });
+    return responseFrame({ status: Status.OK, id, value: Buffer.from(take(nodeNumber, ours, bits)) });
   }
 
   #probed(id: number): Buffer {
@@ -289,7 +286,8 @@ export class WorkerCore {
   }
 
   #survey(): Survey {
-    this.#layout ??= new Layout(this.#view as TopologyView, this.#env.slots, this.#tables);
+    const view = this.#view as TopologyView;
+    this.#layout ??= new Layout(view, this.#rows.of(view));
     return takeSurvey(this.#env, this.#layout);
   }
 
@@ -323,6 +321,7 @@ export class WorkerCore {
     return !this.#pace.isPaused || this.#view?.isCancelled === true;
   }
 
+  /** At once what others wait for; the rest, which changes all the time while data moves, twice a second. */
   #report(survey: Survey): void {
     const { epoch, rf } = this.#view as TopologyView;
     const { layout, states, flags } = survey;
@@ -330,17 +329,13 @@ export class WorkerCore {
     const handOvers = countHandOvers(layout, states, { flags, self });
     const isForNothing = (slot: number): boolean =>
       layout.view.isCancelled === true && layout.roleOf(slot, self) === RowRole.RECEIVER;
-    const report = {
-      ...reportOf({ epoch, rf, states, flags, isForNothing }),
-      handOvers,
-      ...this.#catchUp.moving(survey),
-    };
-    const text = JSON.stringify(report);
+    const holdings = reportOf({ epoch, rf, states, flags, isForNothing });
+    const awaited = JSON.stringify({ ...holdings, isHandedOver: handOvers === 0 });
     const nowMs = this.#env.monoMs();
-    if (text === this.#reported && nowMs < this.#reportAtMs) return;
-    this.#reported = text;
+    if (awaited === this.#reported && nowMs < this.#reportAtMs) return;
+    this.#reported = awaited;
     this.#reportAtMs = nowMs + REPORT_MS;
-    this.#env.report(report);
+    this.#env.report({ ...holdings, handOvers, ...this.#catchUp.moving(survey) });
   }
 
   #settle(): void {

@@ -1,31 +1,27 @@
-/**
- * An epoch as a worker's core looks at it: who leads each slot, who is in its row and as what.
- *
- * Building it takes tens of milliseconds of the thread that serves requests, so a worker does it only when it must put
- * an epoch in place itself, or does the node's background work.
- */
-import { NO_NODE, RowMark, RowRole, roleOf, type SlotTable } from '../../ring/index.js';
-import { type Installation, ROW_MAX } from '../../store/index.js';
+/** An epoch as a worker's core looks at it: who leads each slot, who is in its row and as what. */
+import { RowMark, RowRole, roleOf } from '../../ring/index.js';
+import { type EpochRows, type Installation, ROW_MAX } from '../../store/index.js';
 import type { TopologyView } from '../records.js';
-import { installationOf, type SlotTables } from '../rows.js';
+import { installationOf } from '../rows.js';
 
 export class Layout {
   readonly view: TopologyView;
   readonly slots: number;
   readonly installation: Installation;
-  readonly #table: SlotTable;
-  /** Numbers of the table's members. */
-  readonly #numbers: readonly number[];
-  #goals: Uint16Array | undefined;
+  readonly #bases: Uint16Array;
+  /**
+   * By slot, `goalOf`, or the leader itself where only other copies change; 0 where nothing does. Undefined when the
+   * list of members stays as it is.
+   */
+  readonly goals: Uint16Array | undefined;
 
-  constructor(view: TopologyView, slots: number, tables: SlotTables) {
+  constructor(view: TopologyView, rows: EpochRows) {
     this.view = view;
-    this.slots = slots;
-    const known = tables.of(view);
-    this.#table = known.current;
-    this.#numbers = this.#table.members.map((name) => view.members.find((member) => member.name === name)?.number ?? 0);
+    this.slots = rows.rows.length / ROW_MAX;
+    this.#bases = rows.bases;
+    this.goals = rows.goals;
     // With one copy of everything there is nobody to ask: whoever leads may.
-    this.installation = installationOf(view, view.rf === 1, slots, known);
+    this.installation = installationOf(view, view.rf === 1, rows);
   }
 
   get epoch(): number {
@@ -77,18 +73,6 @@ export class Layout {
     return this.#marked(slot, RowMark.FORMER);
   }
 
-  /**
-   * By slot, `goalOf`, or the leader itself where only other copies change; 0 where nothing does. Undefined when the
-   * list of members stays as it is.
-   */
-  get goals(): Uint16Array | undefined {
-    if (this.view.next === undefined) return undefined;
-    this.#goals ??= Uint16Array.from({ length: this.slots }, (_, slot) => {
-      return this.goalOf(slot) || (this.settles(slot) ? this.leaderOf(slot) : 0);
-    });
-    return this.#goals;
-  }
-
   /** Whether the slot stays with its leader and changes other copies. A change that is called off keeps them. */
   settles(slot: number): boolean {
     if (this.view.isCancelled === true || this.formerOf(slot) !== 0) return false;
@@ -110,13 +94,8 @@ export class Layout {
 
   /** Numbers of the base row: who would hold the slot if nobody were away. */
   baseRow(slot: number): readonly number[] {
-    const row: number[] = [];
-    const from = slot * this.#table.rf;
-    for (let rank = 0; rank < this.view.rf; rank++) {
-      const member = this.#table.rows[from + rank] as number;
-      if (member !== NO_NODE) row.push(this.#numbers[member] as number);
-    }
-    return row;
+    const { rf } = this.view;
+    return [...this.#bases.subarray(slot * rf, (slot + 1) * rf)].filter((number) => number !== 0);
   }
 
   /** Whether `peer` would lead the slot if it were in sync: it may have been written to before `leader` was. */

@@ -25,9 +25,9 @@ const METHODS = 'GET, HEAD, PUT, DELETE';
 
 export async function serveCache({ request, response, rawKey, query, node }: CacheRequest): Promise<void> {
   const key = decodeKey(rawKey);
-  const { client } = node;
-  if (client === undefined) throw new HttpError(503, 'the node does not serve yet');
   try {
+    const client = await node.client();
+    if (client === undefined) throw new HttpError(503, 'the node does not serve yet');
     switch (request.method) {
       case 'GET':
       case 'HEAD':

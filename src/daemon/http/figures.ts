@@ -35,7 +35,7 @@ export class ClusterFigures {
     const { epoch, rf, members } = this.#node.topology;
     const nodes = members.map(async (member) => {
       try {
-        const stats = await this.#node.client?.stats(member.name);
+        const stats = await (await this.#node.client())?.stats(member.name);
         return { ...member, ...(stats && { stats }) };
       } catch (error) {
         return { ...member, error: error instanceof Error ? error.message : String(error) };

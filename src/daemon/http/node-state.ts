@@ -4,8 +4,8 @@ import type { RebalanceStatus, TopologyView } from '../../cluster/index.js';
 import type { RebalanceWord } from '../rebalance.js';
 
 export interface NodeState {
-  /** Undefined while the data port is not served yet. */
-  readonly client: Henge | undefined;
+  /** A client of the cluster. Undefined while the data port is not served yet. @throws HengeError UNREACHABLE */
+  client(): Promise<Henge> | undefined;
   readonly topology: TopologyView;
   readonly valueBytesMax: number;
   /** How far a change of the list of members is. */

@@ -3,6 +3,7 @@ import { type ControlEnv, type ControlLease, ControlPlane } from '../../../src/c
 import {
   type ClusterReport,
   installationOf,
+  RowsMaker,
   MemberRecord,
   memberKey,
   type RecordKey,
@@ -142,7 +143,7 @@ export class ControlProcess {
       (own.incarnation === '' && this.#plane.view.epoch === 1) || node.world.mutations.has('coldIsWarm');
     node.setClock();
     const view = mutatedView(this.#plane.view, node.world.mutations);
-    install(installationOf(view, isFounding, this.#node.arena.slots), node.installOptions);
+    install(installationOf(view, isFounding, new RowsMaker(this.#node.arena.slots).of(view)), node.installOptions);
     if (own.incarnation === '') this.#nameMemory(own, members);
     for (const prefix of ['topology', 'coordinator', 'members/', 'alive/']) {
       this.#watches.push(

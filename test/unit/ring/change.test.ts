@@ -3,7 +3,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   buildRows,
-  changingSlots,
   combineRows,
   NO_NODE,
   NO_OVERLAY,
@@ -62,33 +61,5 @@ describe('rows of a change', () => {
         },
       ),
     );
-  });
-
-  it('count each slot that changes once, for its leader, and of a change that is called off those that go back', () => {
-    const [all, rf] = [equalMembers(4), 2];
-    const [current, next] = [all.slice(0, 3), all].map((list) => buildRows(list, rf, NO_OVERLAY, SLOTS_FEW));
-    const [before, after] = [entriesOf(current as never), entriesOf(next as never)];
-    const namesOf = (row: { name: string }[] | undefined) => (row ?? []).map(({ name }) => name);
-    const leadersOf = (isMeant: (old: string[], fresh: string[]) => boolean, rows: typeof before) =>
-      before.flatMap((row, slot) => {
-        const [old, fresh] = [namesOf(row), namesOf(after[slot])];
-        return isMeant(old, fresh) ? namesOf(rows[slot]).slice(0, 1) : [];
-      });
-    const changes = leadersOf(
-      (old, fresh) => old[0] !== fresh[0] || [...old].sort().join() !== [...fresh].sort().join(),
-      before,
-    );
-    const goBack = leadersOf((old, fresh) => old[0] !== fresh[0], after);
-    for (const [isCancelled, leaders] of [
-      [false, changes],
-      [true, goBack],
-    ] as const) {
-      const table = combineRows(current as never, next as never, isCancelled);
-      const counts = changingSlots(table, isCancelled);
-      expect(leaders.length).toBeGreaterThan(0);
-      expect(table.members.map((name, at) => [name, counts[at]])).toEqual(
-        table.members.map((name) => [name, leaders.filter((leader) => leader === name).length]),
-      );
-    }
   });
 });

@@ -1,0 +1,118 @@
+#include "rows.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "../ring/rows.h"
+#include "call.h"
+
+namespace henge {
+
+namespace {
+
+constexpr int64_t SLOTS_MAX = 16'384;
+
+template <typename T>
+constexpr napi_typedarray_type TYPE_OF = napi_uint8_array;
+template <>
+constexpr napi_typedarray_type TYPE_OF<uint16_t> = napi_uint16_array;
+template <>
+constexpr napi_typedarray_type TYPE_OF<uint32_t> = napi_uint32_array;
+template <>
+constexpr napi_typedarray_type TYPE_OF<double> = napi_float64_array;
+
+// A field that is a typed array; false after it has thrown.
+template <typename T>
+bool readArray(napi_env env, const Fields& fields, const char* name, const T** data, size_t* length) {
+  napi_typedarray_type type = napi_int8_array;
+  void* found = nullptr;
+  const napi_status status = napi_get_typedarray_info(env, fields.get(name), &type, length, &found, nullptr, nullptr);
+  if (status != napi_ok || type != TYPE_OF<T>) {
+    napi_throw_type_error(env, nullptr, (std::string(name) + " is not the typed array it must be").c_str());
+    return false;
+  }
+  *data = static_cast<const T*>(found);
+  return true;
+}
+
+template <typename T>
+bool readOfMembers(napi_env env, const Fields& fields, const char* name, size_t members, const T** data) {
+  size_t length = 0;
+  if (!readArray(env, fields, name, data, &length)) return false;
+  if (length == members) return true;
+  const std::string message = std::string(name) + " has an entry for each of the " + std::to_string(members) +
+                              " members, not " + std::to_string(length);
+  napi_throw_range_error(env, nullptr, message.c_str());
+  return false;
+}
+
+bool allBelow(napi_env env, const char* name, const uint16_t* values, size_t count, size_t bound) {
+  if (std::all_of(values, values + count, [bound](uint16_t value) { return value < bound; })) return true;
+  napi_throw_range_error(env, nullptr, (std::string(name) + " has an entry that is no member's").c_str());
+  return false;
+}
+
+bool readRing(napi_env env, napi_value value, Ring* ring) {
+  const Fields fields(env, value);
+  size_t owners = 0;
+  if (!fields.isObject() || !readArray(env, fields, "numbers", &ring->numbers, &ring->members) ||
+      !readOfMembers(env, fields, "zones", ring->members, &ring->zones) ||
+      !readOfMembers(env, fields, "bounds", ring->members, &ring->bounds) ||
+      !readOfMembers(env, fields, "yieldSteps", ring->members, &ring->yieldSteps) ||
+      !readOfMembers(env, fields, "struck", ring->members, &ring->struck) ||
+      !readArray(env, fields, "positions", &ring->positions, &ring->points) ||
+      !readArray(env, fields, "owners", &ring->owners, &owners)) {
+    return false;
+  }
+  if (owners != ring->points) {
+    napi_throw_range_error(env, nullptr, "positions and owners have an entry for each point");
+    return false;
+  }
+  return allBelow(env, "zones", ring->zones, ring->members, ring->members) &&
+         allBelow(env, "owners", ring->owners, ring->points, ring->members);
+}
+
+template <typename T>
+napi_value makeArray(napi_env env, const std::vector<T>& values) {
+  const size_t bytes = values.size() * sizeof(T);
+  void* data = nullptr;
+  napi_value buffer = nullptr;
+  napi_value array = nullptr;
+  napi_create_arraybuffer(env, bytes, &data, &buffer);
+  if (bytes > 0) memcpy(data, values.data(), bytes);
+  napi_create_typedarray(env, TYPE_OF<T>, values.size(), buffer, 0, &array);
+  return array;
+}
+
+}  // namespace
+
+napi_value layOutRows(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  const Fields fields(env, call.argument(0));
+  RowsOrder order;
+  int64_t rf = 0;
+  int64_t slots = 0;
+  if (!fields.isObject() || !fields.integer("rf", 1, RF_MAX, &rf) || !fields.integer("slots", 1, SLOTS_MAX, &slots) ||
+      !fields.boolean("isCancelled", &order.isCancelled) || !readRing(env, fields.get("current"), &order.current)) {
+    return nullptr;
+  }
+  if ((slots & (slots - 1)) != 0) {
+    napi_throw_range_error(env, nullptr, "slots must be a power of two");
+    return nullptr;
+  }
+  order.rf = static_cast<uint32_t>(rf);
+  order.slots = static_cast<uint32_t>(slots);
+  order.hasNext = fields.has("next");
+  if (order.hasNext && !readRing(env, fields.get("next"), &order.next)) return nullptr;
+  const Rows rows = layOut(order);
+  napi_value result = nullptr;
+  napi_create_object(env, &result);
+  setField(env, result, "rows", makeArray(env, rows.rows));
+  setField(env, result, "roles", makeArray(env, rows.roles));
+  setField(env, result, "bases", makeArray(env, rows.bases));
+  if (order.hasNext) setField(env, result, "goals", makeArray(env, rows.goals));
+  return result;
+}
+
+}  // namespace henge

@@ -1,0 +1,34 @@
+// The rows of an epoch, in node numbers: the slot table of its base, with who is away struck out and stand-ins behind
+// (src/ring/overlay.ts), and while the list of members changes with whoever has a copy by the list that comes
+// (src/ring/change.ts). Those files explain it, and a test holds both to the same rows.
+#pragma once
+
+#include "../store/replication.h"
+#include "table.h"
+
+namespace henge {
+
+struct RowsOrder {
+  uint32_t rf = 0;
+  uint32_t slots = 0;
+  Ring current;
+  // While the list of members changes.
+  bool hasNext = false;
+  Ring next;
+  // It was called off, and slots that were handed over go back.
+  bool isCancelled = false;
+};
+
+struct Rows {
+  // ROW_MAX entries a slot, leader first, 0 where there is none; and each one's role and marks.
+  std::vector<uint16_t> rows;
+  std::vector<uint8_t> roles;
+  // `rf` entries a slot: who would hold it if nobody were away.
+  std::vector<uint16_t> bases;
+  // By slot, who is to lead it when the change is done, where anything changes; else 0. Empty without a change.
+  std::vector<uint16_t> goals;
+};
+
+Rows layOut(const RowsOrder& order);
+
+}  // namespace henge

@@ -1,0 +1,44 @@
+/** The rows of an epoch, made in native code (native/ring/). */
+import { loadAddon } from './addon.js';
+
+/** A list of members, sorted by name: by index, what tables are made from (ring/table.ts). */
+export interface RingOrder {
+  readonly numbers: Uint16Array;
+  readonly zones: Uint16Array;
+  readonly bounds: Float64Array;
+  readonly yieldSteps: Float64Array;
+  /** RowRole of who is away or returning; NOT_STRUCK of others. */
+  readonly struck: Uint8Array;
+  /** The circle in walking order, and whose each point is. */
+  readonly positions: Uint32Array;
+  readonly owners: Uint16Array;
+}
+
+export interface RowsOrder {
+  readonly rf: number;
+  /** A power of two, at most 16,384. */
+  readonly slots: number;
+  readonly current: RingOrder;
+  /** While the list of members changes. */
+  readonly next?: RingOrder;
+  readonly isCancelled: boolean;
+}
+
+export interface EpochRows {
+  /** ROW_MAX node numbers a slot, leader first, 0 where there is none. */
+  readonly rows: Uint16Array;
+  /** RowRole and RowMark of each entry of `rows`. */
+  readonly roles: Uint8Array;
+  /** RF node numbers a slot: who would hold it if nobody were away. */
+  readonly bases: Uint16Array;
+  /**
+   * While the list of members changes: by slot, who is to lead it in the end if it gets another leader or other copies,
+   * else 0.
+   */
+  readonly goals?: Uint16Array;
+}
+
+export const NOT_STRUCK = 0xff;
+
+/** A pure function of what it is given; a millisecond or two. @throws TypeError or RangeError for arrays that do not fit */
+export const layOut = (order: RowsOrder): EpochRows => loadAddon().layOut(order);
