@@ -46,7 +46,7 @@ export interface ClusterReport {
 
 export async function readCluster(cluster: Henge): Promise<ClusterReport> {
   const topology = await cluster.topology();
-  const slots = slotsLed(new Routes(topology).leaders, topology.members.length);
+  const slots = slotsLed(Routes.of(topology).leaders, topology.members.length);
   const nodes = topology.members.map(async (member, index) => {
     const stats = await statsOf(cluster, member);
     // While slots are handed over one by one, only the nodes know who leads which.
@@ -122,7 +122,7 @@ export async function readRing(cluster: Henge): Promise<RingReport> {
 
 export function ringReport(topology: Topology): RingReport {
   const { epoch, rf, members } = topology;
-  const primaries = new Routes(topology).leaders;
+  const primaries = Routes.of(topology).leaders;
   const slots = slotsLed(primaries, members.length);
   const weights = members.reduce((sum, member) => sum + member.weight, 0);
   const nodes = members.map(({ name, weight }, index) => ({
@@ -145,7 +145,7 @@ export interface Place {
 
 export async function whereIs(cluster: Henge, keys: readonly string[]): Promise<Place[]> {
   const topology = await cluster.topology();
-  const { table, leaders } = new Routes(topology);
+  const { table, leaders } = Routes.of(topology);
   return keys.map((key) => {
     const slot = slotOf(Buffer.from(key));
     const leader = leaders[slot] as number;

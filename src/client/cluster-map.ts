@@ -3,8 +3,8 @@
  *
  *   seeds ──▶ topology ──▶ members ──▶ links         a newer one comes by push, by a redirect, or with a new connection
  *
- * A newer topology is fetched once, however many requests were refused. What waits for a node whose place others took
- * is handed back, to be sent to them.
+ * A newer topology is fetched once, however many requests were refused. Its routes are made beside the requests, which
+ * go by those before until then. What waits for a node whose place others took is handed back, to be sent to them.
  */
 
 import { Opcode } from '../protocol/index.js';
@@ -15,6 +15,7 @@ import { HengeError } from './errors.js';
 import { Link, type LinkOptions } from './link.js';
 import type { ClientSettings } from './options.js';
 import { parseTopology, Routes, type Topology } from './router.js';
+import { inTurns } from './turns.js';
 
 export interface ClusterEvents {
   topology(topology: Topology): void;
@@ -58,6 +59,8 @@ export class ClusterMap {
   #leaving: Link[] = [];
 
   #fetching: Promise<void> | undefined;
+  /** A topology whose routes are being made. */
+  #coming: { topology: Topology; readonly made: Promise<void> } | undefined;
   #ready: (() => void)[] = [];
   readonly #linkOptions: LinkOptions;
   readonly #prefersUnix: boolean;
@@ -85,6 +88,11 @@ export class ClusterMap {
 
   get routes(): Routes | undefined {
     return this.#routes;
+  }
+
+  /** Of the newest topology that is in use, or about to be. */
+  get epochHeard(): number {
+    return (this.#coming?.topology ?? this.#routes?.topology)?.epoch ?? 0;
   }
 
   /** Calls that may still be answered, whether or not somebody waits. */
@@ -161,13 +169,15 @@ export class ClusterMap {
     const links = [...this.allLinks()];
     const link = links.find((one) => one.isUp && !one.isDoubtful) ?? links.find((one) => one.isUp) ?? links[0];
     if (link === undefined) throw this.noLink('no node is known');
-    this.#adoptTopology(await this.#askTopology(link));
-    return (this.#routes as Routes).topology;
+    await this.#adoptTopology(await this.#askTopology(link));
+    if (this.#routes === undefined) throw this.noLink('no node is known');
+    return this.#routes.topology;
   }
 
   /** Fetches the epoch that a node named from that node, however many ask for it; gives up after a try or two. */
   async learn(epoch: number, link: Link): Promise<void> {
-    for (let tries = 0; tries < 2 && this.#isBehind(epoch); tries++) await this.#refresh(link);
+    for (let tries = 0; tries < 2 && this.#isUnheard(epoch); tries++) await this.#refresh(link);
+    if (epoch > (this.#routes?.topology.epoch ?? 0)) await this.#coming?.made;
   }
 
   sweep(nowMs: number): void {
@@ -187,6 +197,7 @@ export class ClusterMap {
     this.#leaving = [];
     this.only = undefined;
     this.#routes = undefined;
+    this.#coming = undefined;
   }
 
   // --- links ----------------------------------------------------------------------------------------------------
@@ -211,7 +222,7 @@ export class ClusterMap {
   #up(link: Link, epoch: number): void {
     this.#look();
     this.events.up(link.address);
-    if (this.#seedLinks.length > 0 || this.#isBehind(epoch)) void this.#refresh(link);
+    if (this.#seedLinks.length > 0 || this.#isUnheard(epoch)) void this.#refresh(link);
   }
 
   #down(link: Link, calls: readonly Call[], error: HengeError, isNews: boolean): void {
@@ -254,15 +265,15 @@ export class ClusterMap {
 
   #pushed(value: Buffer): void {
     try {
-      this.#adoptTopology(parseTopology(value.toString()));
+      void this.#adoptTopology(parseTopology(value.toString()));
     } catch (error) {
       // A push that cannot be read changes nothing; the first refused request asks again.
       this.lastError = new HengeError('PROTOCOL', 'a node pushed a topology that cannot be read', { cause: error });
     }
   }
 
-  #isBehind(epoch: number): boolean {
-    return epoch > (this.#routes?.topology.epoch ?? 0);
+  #isUnheard(epoch: number): boolean {
+    return epoch > this.epochHeard;
   }
 
   /** Fetches the topology from a node, once at a time. */
@@ -275,7 +286,7 @@ export class ClusterMap {
 
   async #fetchFrom(link: Link): Promise<void> {
     try {
-      this.#adoptTopology(await this.#askTopology(link));
+      await this.#adoptTopology(await this.#askTopology(link));
     } catch (error) {
       // Whoever needs the topology finds out by its own deadline, or asks again after its next refusal; only a client
       // that has none yet must ask again by itself.
@@ -299,12 +310,35 @@ export class ClusterMap {
     return parseTopology(answer.value.toString());
   }
 
-  /** Takes a topology over if it is newer than ours, or has newer addresses. */
-  #adoptTopology(topology: Topology): void {
-    if (this.#isClosed || topology.epoch < (this.#routes?.topology.epoch ?? 0)) return;
+  /** Takes a topology over if it is newer than ours, or has newer addresses. Resolves when it is in use. */
+  #adoptTopology(topology: Topology): Promise<void> {
+    const { epoch } = topology;
+    const inUse = this.#routes?.topology.epoch;
+    if (this.#isClosed || epoch < this.epochHeard) return this.#coming?.made ?? Promise.resolve();
+    if (inUse === undefined || epoch === inUse) {
+      this.#enter(Routes.of(topology, this.#routes));
+      return Promise.resolve();
+    }
+    if (this.#coming?.topology.epoch === epoch) this.#coming.topology = topology;
+    else this.#coming = { topology, made: this.#make(topology) };
+    return this.#coming.made;
+  }
+
+  async #make(topology: Topology): Promise<void> {
+    const isWanted = (): boolean => this.#coming?.topology.epoch === topology.epoch;
+    const routes = await inTurns(Routes.steps(topology, this.#routes), isWanted);
+    const coming = this.#coming;
+    if (routes === undefined || coming === undefined) return coming?.made;
+    this.#coming = undefined;
+    // Meanwhile members may have moved.
+    this.#enter(Routes.of(coming.topology, routes));
+  }
+
+  #enter(routes: Routes): void {
+    const { topology } = routes;
     const isNews = topology.epoch !== this.#routes?.topology.epoch;
     const known = [...this.allLinks()];
-    this.#use(new Routes(topology, this.#routes), known);
+    this.#use(routes, known);
     this.#seedLinks = [];
     this.#leaveOthers(known.filter((link) => !this.#links.includes(link)));
     if (isNews) {

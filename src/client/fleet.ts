@@ -253,7 +253,8 @@ export class Fleet {
 
   #whyMoved(link: Link, call: Call, epoch: number): MishapKind {
     if (epoch !== 0 && epoch < (this.#map.routes?.topology.epoch ?? 0)) return 'behind';
-    return isKeyed(call.opcode) && this.#map.turn(slotOf(call.key), link, epoch) ? 'handed' : 'moved';
+    if (isKeyed(call.opcode) && this.#map.turn(slotOf(call.key), link, epoch)) return 'handed';
+    return epoch !== 0 && epoch < this.#map.epochHeard ? 'behind' : 'moved';
   }
 
   #lost(link: Link, calls: readonly Call[], error: HengeError): void {

@@ -14,19 +14,21 @@
  */
 
 import {
-  buildRows,
-  combineRows,
+  combinedRowsSteps,
+  finish,
   KeptTables,
   leaderOf,
   NO_NODE,
-  type Overlay,
   type RingMember,
   RowMark,
   RowRole,
   type RowTable,
   ranksNeeded,
   roleOf,
+  rowsSteps,
   SLOTS,
+  STEP_SLOTS,
+  type Steps,
 } from '../ring/index.js';
 
 export interface RouteMember {
@@ -60,49 +62,45 @@ export interface Topology {
 
 /** A topology with its rows. Members are counted as in `table.members`. */
 export class Routes {
+  readonly topology: Topology;
   readonly table: RowTable;
-  /** What the rows are made from; shared by the routes of a client. */
-  readonly #tables: KeptTables;
   /** By slot: the member that leads it, or NO_NODE. Hot path: the one array read between a key and its node. */
   readonly leaders: Uint16Array;
   /** By slot: the other member that may lead it, NO_NODE mostly; undefined while the list of members stays. */
   readonly #others: Uint16Array | undefined;
+  /** What the rows are made from; shared by the routes of a client. */
+  readonly #tables: KeptTables;
+
+  private constructor(topology: Topology, parts: RouteParts) {
+    this.topology = topology;
+    this.table = parts.table;
+    this.leaders = parts.leaders;
+    this.#others = parts.others;
+    this.#tables = parts.tables;
+  }
 
   /** The table of `previous` is kept when the epoch is the same: then only addresses can differ. */
-  constructor(
-    readonly topology: Topology,
-    previous?: Routes,
-    slots: number = SLOTS,
-  ) {
+  static of(topology: Topology, previous?: Routes, slots: number = SLOTS): Routes {
+    return finish(Routes.steps(topology, previous, slots));
+  }
+
+  /** The same in steps. */
+  static *steps(topology: Topology, previous?: Routes, slots: number = SLOTS): Steps<Routes> {
     if (previous?.topology.epoch === topology.epoch) {
-      this.#tables = previous.#tables;
-      this.table = previous.table;
-      this.leaders = previous.leaders;
-      this.#others = previous.#others;
-      return;
+      const { table, leaders } = previous;
+      return new Routes(topology, { table, leaders, others: previous.#others, tables: previous.#tables });
     }
-    this.#tables =
-      previous === undefined || slots !== previous.leaders.length ? new KeptTables(slots) : previous.#tables;
-    this.table = this.#rowsOf(topology, slots);
-    this.leaders = new Uint16Array(slots);
-    for (let slot = 0; slot < slots; slot++) this.leaders[slot] = leaderOf(this.table, slot);
-    this.#others = topology.next && Uint16Array.from(this.leaders, (_, slot) => otherLeaderOf(this.table, slot));
-  }
-
-  #rowsOf(topology: Topology, slots: number): RowTable {
-    const { members, rf, next, isCancelled } = topology;
-    const overlay = { away: namesIn('away', topology), returning: namesIn('returning', topology) };
-    const rowsFor = (list: readonly RingMember[]): RowTable => this.#rowsFor(list, { rf, overlay, slots });
-    const current = rowsFor(members.filter(({ isJoining }) => isJoining !== true));
-    return next === undefined ? current : combineRows(current, rowsFor(next), isCancelled === true);
-  }
-
-  #rowsFor(
-    members: readonly RingMember[],
-    { rf, overlay, slots }: { readonly rf: number; readonly overlay: Overlay; readonly slots: number },
-  ): RowTable {
-    const table = this.#tables.of(members, rf, ranksNeeded(members, rf, overlay));
-    return buildRows(members, rf, overlay, slots, table);
+    const isSameCircle = previous?.leaders.length === slots;
+    const tables = isSameCircle ? previous.#tables : new KeptTables(slots);
+    const table = yield* tableSteps(topology, tables, slots);
+    const leaders = new Uint16Array(slots);
+    const others = topology.next && new Uint16Array(slots);
+    for (let slot = 0; slot < slots; slot++) {
+      if (slot % STEP_SLOTS === 0) yield;
+      leaders[slot] = leaderOf(table, slot);
+      if (others !== undefined) others[slot] = otherLeaderOf(table, slot);
+    }
+    return new Routes(topology, { table, leaders, others, tables });
   }
 
   /**
@@ -186,7 +184,25 @@ export class Routes {
   }
 }
 
-/** Whether slots fall to the same members, whoever of them is here. */
+interface RouteParts {
+  readonly table: RowTable;
+  readonly leaders: Uint16Array;
+  readonly others: Uint16Array | undefined;
+  readonly tables: KeptTables;
+}
+
+function* tableSteps(topology: Topology, tables: KeptTables, slots: number): Steps<RowTable> {
+  const { members, rf, next, isCancelled } = topology;
+  const overlay = { away: namesIn('away', topology), returning: namesIn('returning', topology) };
+  function* rowsOf(list: readonly RingMember[]): Steps<RowTable> {
+    const table = yield* tables.of(list, rf, ranksNeeded(list, rf, overlay));
+    return yield* rowsSteps(list, rf, overlay, slots, table);
+  }
+  const current = yield* rowsOf(members.filter(({ isJoining }) => isJoining !== true));
+  if (next === undefined) return current;
+  return yield* combinedRowsSteps(current, yield* rowsOf(next), isCancelled === true);
+}
+
 /** Whoever hands the slot over, or is to lead it, besides the first of its row. */
 function otherLeaderOf({ rows, roles, width }: RowTable, slot: number): number {
   for (let at = slot * width + 1; at < (slot + 1) * width; at++) {

@@ -13,6 +13,7 @@
  * A pure function: nodes (native/ring/) and clients compute the same rows from the same record.
  */
 import { RowRole, type RowTable } from './overlay.js';
+import { finish, STEP_SLOTS, type Steps } from './steps.js';
 import { NO_NODE } from './table.js';
 
 /** What an entry of a combined row is besides its role; the numbers are those of the native store. */
@@ -33,6 +34,11 @@ export const roleOf = (entry: number): RowRole => (entry & ROLE) as RowRole;
 
 /** Rows for nodes; see the head of this file. `isCancelled`: slots that were handed over go back. */
 export function combineRows(current: RowTable, next: RowTable, isCancelled: boolean): RowTable {
+  return finish(combinedRowsSteps(current, next, isCancelled));
+}
+
+/** The same in steps. */
+export function* combinedRowsSteps(current: RowTable, next: RowTable, isCancelled: boolean): Steps<RowTable> {
   const members = [...new Set([...current.members, ...next.members])].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   const indexIn = (table: RowTable): number[] => table.members.map((name) => members.indexOf(name));
   const [currentIndex, nextIndex] = [indexIn(current), indexIn(next)];
@@ -41,6 +47,7 @@ export function combineRows(current: RowTable, next: RowTable, isCancelled: bool
   const rows = new Uint16Array(slots * width).fill(NO_NODE);
   const roles = new Uint8Array(slots * width);
   for (let slot = 0; slot < slots; slot++) {
+    if (slot % STEP_SLOTS === 0) yield;
     const from = slot * width;
     let end = from;
     for (let at = slot * current.width; at < (slot + 1) * current.width; at++) {

@@ -5,7 +5,7 @@
  * functions without state; other folders import this file only.
  */
 
-export { combineRows, RowMark, roleOf } from './change.js';
+export { combinedRowsSteps, combineRows, RowMark, roleOf } from './change.js';
 export { type Amount, type Balance, balanceOf, estimateMovement, type MemberEstimate } from './estimate.js';
 export { KeptTables } from './kept.js';
 export {
@@ -17,8 +17,10 @@ export {
   RowRole,
   type RowTable,
   ranksNeeded,
+  rowsSteps,
 } from './overlay.js';
 export { type MemberMovement, type MovementPlan, planMovement } from './plan.js';
 export { KnownPoints, type RingMember, WEIGHT_MAX } from './points.js';
 export { crc16, SLOTS, type Slot, slotOf } from './slot.js';
+export { finish, STEP_SLOTS, type Steps } from './steps.js';
 export { buildSlotTable, LOAD_FACTOR_MAX, NO_NODE, primaryOf, ringOf, type SlotTable } from './table.js';

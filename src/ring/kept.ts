@@ -3,7 +3,8 @@
  * members in a few milliseconds; the table itself takes some fifty, at the worst moment there is.
  */
 import { KnownPoints, type RingMember } from './points.js';
-import { buildSlotTable, type SlotTable } from './table.js';
+import type { Steps } from './steps.js';
+import { type SlotTable, slotTableSteps } from './table.js';
 
 /** Ranks that are computed before anybody is away: enough for the stand-ins of two members. */
 const SPARE_RANKS = 2;
@@ -21,11 +22,11 @@ export class KeptTables {
   }
 
   /** A table of these members with so many ranks, or more. */
-  of(members: readonly RingMember[], rf: number, ranks: number): SlotTable {
+  *of(members: readonly RingMember[], rf: number, ranks: number): Steps<SlotTable> {
     const places = JSON.stringify(members.map(({ name, zone, weight }) => [name, zone, weight]));
     const known = this.#kept.find((one) => one.places === places && one.table.rf >= ranks);
     if (known !== undefined) return known.table;
-    const table = buildSlotTable(members, Math.max(ranks, rf + SPARE_RANKS), {
+    const table = yield* slotTableSteps(members, Math.max(ranks, rf + SPARE_RANKS), {
       slots: this.#slots,
       points: this.#points,
     });

@@ -15,7 +15,8 @@
 
 import type { RingMember } from './points.js';
 import { SLOTS } from './slot.js';
-import { buildSlotTable, NO_NODE, type SlotTable } from './table.js';
+import { finish, STEP_SLOTS, type Steps } from './steps.js';
+import { NO_NODE, type SlotTable, slotTableSteps } from './table.js';
 
 /** What an entry of a row is; the numbers are those of the native store. */
 export const RowRole = {
@@ -67,9 +68,20 @@ export function buildRows(
   slots: number = SLOTS,
   known?: SlotTable,
 ): RowTable {
+  return finish(rowsSteps(members, rf, overlay, slots, known));
+}
+
+/** The same in steps. */
+export function* rowsSteps(
+  members: readonly RingMember[],
+  rf: number,
+  overlay: Overlay,
+  slots: number,
+  known?: SlotTable,
+): Steps<RowTable> {
   const ranks = ranksNeeded(members, rf, overlay);
   // Ranks are filled one after the other, so the first RF are the same whatever the number of copies asked for.
-  const table = known !== undefined && known.rf >= ranks ? known : buildSlotTable(members, ranks, { slots });
+  const table = known !== undefined && known.rf >= ranks ? known : yield* slotTableSteps(members, ranks, { slots });
   const struckRoles = table.members.map((name): RowRole | undefined => {
     if (overlay.returning.includes(name)) return RowRole.RETURNING;
     return overlay.away.includes(name) ? RowRole.AWAY : undefined;
@@ -80,6 +92,7 @@ export function buildRows(
   const isStruck = struckRoles.some((role) => role !== undefined);
   const row = new RowWriter(table, struckRoles, { rows, roles });
   for (let slot = 0; slot < slots; slot++) {
+    if (slot % STEP_SLOTS === 0) yield;
     const from = slot * table.rf;
     row.at = slot * width;
     const here = row.append(from, from + rf, undefined, RowRole.MEMBER);

@@ -16,6 +16,7 @@
 import assert from 'node:assert';
 import { type KnownPoints, type Points, pointsOf, type RingMember, sortMembers } from './points.js';
 import { SLOTS } from './slot.js';
+import { finish, STEP_SLOTS, type Steps } from './steps.js';
 
 /** An entry of a row beyond the number of members. */
 export const NO_NODE = 0xffff;
@@ -87,19 +88,26 @@ export function ringOf(
  *
  * @throws AssertionError when `rf` is not a positive integer, or the list makes no ring (see `sortMembers`).
  */
-export function buildSlotTable(
+export function buildSlotTable(members: readonly RingMember[], rf: number, options?: TableOptions): SlotTable {
+  return finish(slotTableSteps(members, rf, options));
+}
+
+/** The same in steps. */
+export function* slotTableSteps(
   members: readonly RingMember[],
   rf: number,
   { slots = SLOTS, ...options }: TableOptions = {},
-): SlotTable {
+): Steps<SlotTable> {
   assert(Number.isInteger(rf) && rf >= 1, `a slot has one copy or more, not ${rf}`);
   const ring = ringOf(members, { slots, ...options });
+  yield;
   const rows = new Uint16Array(slots * rf).fill(NO_NODE);
   const chooser = new RowChooser(ring, Math.min(rf, ring.names.length));
   const walk = new Walk(ring.points, ring.names.length);
   for (let slot = slots - 1; slot >= 0; slot--) {
     const order = walk.from(slot * (POSITIONS / slots));
     chooser.fill(rows, slot * rf, order);
+    if (slot % STEP_SLOTS === 0) yield;
   }
   return { rf, members: ring.names, rows };
 }

@@ -94,7 +94,7 @@ export class ReferenceCluster {
   }
 
   #routesAt(epoch: number, overlay: TopologyOverlay): Routes {
-    return new Routes(parseTopology(JSON.stringify(topologyOf(this.servers, epoch, overlay))));
+    return Routes.of(parseTopology(JSON.stringify(topologyOf(this.servers, epoch, overlay))));
   }
 
   #behave(name: string, { opcode, flags, key }: RequestFrame): Interception {

@@ -75,7 +75,7 @@ export class SimClient {
     /** Every second client. */
     readonly isOdd: boolean,
   ) {
-    this.#routes = new Routes(topology, undefined, SLOTS);
+    this.#routes = Routes.of(topology, undefined, SLOTS);
     this.#linkAll();
   }
 
@@ -142,7 +142,7 @@ export class SimClient {
   #adopt(value: Buffer): void {
     const topology = parseTopology(value.toString());
     if (topology.epoch <= this.#routes.topology.epoch) return;
-    this.#routes = new Routes(topology, this.#routes, SLOTS);
+    this.#routes = Routes.of(topology, this.#routes, SLOTS);
     this.#linkAll();
   }
 

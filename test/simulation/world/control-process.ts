@@ -3,12 +3,12 @@ import { type ControlEnv, type ControlLease, ControlPlane } from '../../../src/c
 import {
   type ClusterReport,
   installationOf,
-  RowsMaker,
   MemberRecord,
   memberKey,
   type RecordKey,
   type RegistryAbsence,
   type RegistryRecord,
+  RowsMaker,
   TopologyRecord,
   type TopologyView,
 } from '../../../src/cluster/index.js';

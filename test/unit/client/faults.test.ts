@@ -244,7 +244,7 @@ describe('a slot that moved', () => {
     other = await ReferenceServer.start('b', PORT + 1);
     other.topology = topologyOf([server, other], 2);
     other.epoch = 2;
-    routes = new Routes(parseTopology(JSON.stringify(other.topology)));
+    routes = Routes.of(parseTopology(JSON.stringify(other.topology)));
   });
 
   afterEach(() => other.stop());

@@ -30,18 +30,18 @@ const slots = Array.from({ length: SLOTS }, (_, slot) => slot);
 
 describe('routes', () => {
   it('give every key one of the members, and use all of them', () => {
-    const routes = new Routes(topology());
+    const routes = Routes.of(topology());
     const used = new Set(Array.from({ length: 1_000 }, (_, key) => routes.leaderOf(slotOf(`key:${key}`))));
     expect([...used].sort()).toEqual([0, 1, 2]);
   });
 
   it('keep their table when only addresses are new', () => {
-    const routes = new Routes(topology());
-    const readdressed = new Routes(topology(), routes);
+    const routes = Routes.of(topology());
+    const readdressed = Routes.of(topology(), routes);
     expect([readdressed.table, readdressed.leaders]).toEqual([routes.table, routes.leaders]);
     expect(readdressed.table).toBe(routes.table);
     expect(readdressed.leaders).toBe(routes.leaders);
-    expect(new Routes(topology({ epoch: 2 }), routes).table).not.toBe(routes.table);
+    expect(Routes.of(topology({ epoch: 2 }), routes).table).not.toBe(routes.table);
   });
 
   it('are never made of what is no topology', () => {
@@ -51,8 +51,8 @@ describe('routes', () => {
   });
 
   it('pass a member that is away over, and move no other leader', () => {
-    const before = new Routes(topology({ rf: 2 }));
-    const after = new Routes(topology({ rf: 2, epoch: 2, away: ['a'] }), before);
+    const before = Routes.of(topology({ rf: 2 }));
+    const after = Routes.of(topology({ rf: 2, epoch: 2, away: ['a'] }), before);
     for (const slot of slots) {
       const [leader, other] = before.copiesOf(slot);
       expect(after.leaderOf(slot)).toBe(leader === 0 ? other : leader);
@@ -60,16 +60,16 @@ describe('routes', () => {
   });
 
   it('are the same whether made from those of the epoch before or anew', () => {
-    const before = new Routes(topology({ rf: 2, count: 4 }));
+    const before = Routes.of(topology({ rf: 2, count: 4 }));
     for (const away of [['a'], ['a', 'b', 'c'], []]) {
       const next = topology({ rf: 2, count: 4, epoch: 2, away });
-      expect(new Routes(next, before).table.rows).toEqual(new Routes(next).table.rows);
+      expect(Routes.of(next, before).table.rows).toEqual(Routes.of(next).table.rows);
     }
   });
 
   it('read neither stand-ins nor members that return', () => {
-    const routes = new Routes(topology({ rf: 2, count: 4, epoch: 3, away: ['a'], returning: ['b'] }));
-    const base = new Routes(topology({ rf: 2, count: 4 }));
+    const routes = Routes.of(topology({ rf: 2, count: 4, epoch: 3, away: ['a'], returning: ['b'] }));
+    const base = Routes.of(topology({ rf: 2, count: 4 }));
     for (const slot of slots) {
       const copies = routes.copiesOf(slot);
       const inSync = base.copiesOf(slot).filter((member) => member !== 0 && member !== 1);
@@ -79,7 +79,7 @@ describe('routes', () => {
   });
 
   it('lead to nobody where all members are away', () => {
-    const routes = new Routes(topology({ rf: 1, count: 2, away: ['a', 'b'] }));
+    const routes = Routes.of(topology({ rf: 1, count: 2, away: ['a', 'b'] }));
     expect(routes.leaderOf(5)).toBe(NO_NODE);
     expect(routes.copiesOf(5)).toEqual([]);
     expect(routes.cheapestCopy(5, () => 0, 0)).toBe(NO_NODE);
@@ -87,7 +87,7 @@ describe('routes', () => {
 });
 
 describe('the cheapest copy', () => {
-  const routes = new Routes(topology({ rf: 3, count: 5 }));
+  const routes = Routes.of(topology({ rf: 3, count: 5 }));
   const copies = routes.copiesOf(77);
 
   it('is the one that costs least', () => {
@@ -109,7 +109,7 @@ describe('the cheapest copy', () => {
 
 describe('the way round a leader', () => {
   it('leads to the other copies, and to the leader last', () => {
-    const routes = new Routes(topology({ rf: 3 }));
+    const routes = Routes.of(topology({ rf: 3 }));
     const [leader = NO_NODE, ...others] = routes.copiesOf(5);
     expect(routes.detourOf(5, () => true)).toEqual([...others, leader]);
     expect(routes.detourOf(5, (member) => member !== leader)).toEqual(others);
@@ -117,12 +117,12 @@ describe('the way round a leader', () => {
   });
 
   it('is not there with one copy', () => {
-    expect(new Routes(topology({ rf: 1 })).detourOf(5, () => true)).toEqual([]);
+    expect(Routes.of(topology({ rf: 1 })).detourOf(5, () => true)).toEqual([]);
   });
 
   it.each([1, 2, 3, 4, 5])('asks so many of %i copies that every quorum is met', (rf) => {
     const quorum = Math.floor(rf / 2) + 1;
-    const { detourCopies } = new Routes(topology({ rf, count: 5 }));
+    const { detourCopies } = Routes.of(topology({ rf, count: 5 }));
     expect(detourCopies + quorum).toBe(rf + 1);
   });
 });

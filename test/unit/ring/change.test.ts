@@ -1,15 +1,7 @@
 /** The rows of an epoch in which the list of members changes. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  buildRows,
-  combineRows,
-  NO_NODE,
-  NO_OVERLAY,
-  RowMark,
-  RowRole,
-  roleOf,
-} from '../../../src/ring/index.js';
+import { buildRows, combineRows, NO_NODE, NO_OVERLAY, RowMark, RowRole, roleOf } from '../../../src/ring/index.js';
 import { equalMembers } from './members.js';
 
 const SLOTS_FEW = 256;

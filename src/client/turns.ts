@@ -1,0 +1,25 @@
+/** Long work of a thread that answers requests: a little of it in every turn of the event loop. */
+import type { Steps } from '../ring/index.js';
+
+/** Requests of a turn wait so long for it, and a step more. */
+const TURN_MS = 1;
+
+/** Resolves to the result, in a later turn; to undefined when it is wanted no longer. */
+export function inTurns<T>(steps: Steps<T>, isWanted: () => boolean): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const take = (): void => {
+      if (!isWanted()) return resolve(undefined);
+      const untilMs = performance.now() + TURN_MS;
+      try {
+        do {
+          const { done, value } = steps.next();
+          if (done === true) return resolve(value);
+        } while (performance.now() < untilMs);
+      } catch (error) {
+        return reject(error);
+      }
+      setImmediate(take);
+    };
+    setImmediate(take);
+  });
+}
