@@ -28,6 +28,8 @@ import { STAGING, VersionedFiles } from './versions.js';
 
 /** The longest a change stays unnoticed where fs.watch says nothing. */
 const POLL_MS = 500;
+/** What is published makes several hints in a row: one poll does for them. */
+const HINT_MS = 3;
 /** How often reading a leased record starts over; each time means that another holder came. */
 const LEASED_READS_MAX = 20;
 
@@ -39,6 +41,7 @@ export class DirectoryRegistry implements Registry {
   readonly #leases = new Set<Lease>();
   readonly #watches = new Set<DirectoryWatch>();
   readonly #hints: FSWatcher[] = [];
+  #hinted: NodeJS.Timeout | undefined;
 
   private constructor(folder: string, records: VersionedFiles, leaseFiles: LeaseFiles) {
     this.#folder = folder;
@@ -103,6 +106,7 @@ export class DirectoryRegistry implements Registry {
   async close(): Promise<void> {
     for (const watch of this.#watches) watch.close();
     for (const hint of this.#hints) hint.close();
+    clearTimeout(this.#hinted);
     await Promise.all([...this.#leases].map((lease) => lease.close()));
     this.#leaseFiles.close();
   }
@@ -127,14 +131,21 @@ export class DirectoryRegistry implements Registry {
     for (const watch of this.#watches) watch.poll();
   }
 
+  #pollSoon(): void {
+    this.#hinted ??= setTimeout(() => {
+      this.#hinted = undefined;
+      this.#pollAll();
+    }, HINT_MS);
+  }
+
   #watchHints(): void {
     if (this.#hints.length > 0) return;
     try {
-      const versions = watchFolder(join(this.#folder, STAGING), { persistent: false }, () => this.#pollAll());
+      const versions = watchFolder(join(this.#folder, STAGING), { persistent: false }, () => this.#pollSoon());
       this.#hints.push(versions.on('error', () => versions.close()));
       const leases = watchFolder(this.#leaseFiles.folder, { persistent: false }, (event) => {
         // Keep-alives are changes of a file; leases that begin or end are names.
-        if (event === 'rename') this.#pollAll();
+        if (event === 'rename') this.#pollSoon();
       });
       this.#hints.push(leases.on('error', () => leases.close()));
     } catch {

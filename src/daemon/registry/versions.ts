@@ -40,6 +40,8 @@ export interface Version {
 
 export class VersionedFiles {
   readonly #folder: string;
+  /** By record, the newest version that was read: a version never changes. As many as there ever were names. */
+  readonly #read = new Map<RecordKey, Version>();
 
   private constructor(folder: string) {
     this.#folder = folder;
@@ -54,8 +56,12 @@ export class VersionedFiles {
     for (let attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
       const revision = (await versionsIn(this.#folderOf(key))).at(-1);
       if (revision === undefined) return undefined;
+      const known = this.#read.get(key);
+      if (known?.revision === revision) return known;
       try {
-        return { revision, content: contentOf(await readFile(this.#fileOf(key, revision), 'utf8')) };
+        const version = { revision, content: contentOf(await readFile(this.#fileOf(key, revision), 'utf8')) };
+        this.#read.set(key, version);
+        return version;
       } catch (error) {
         if (!isCode(error, 'ENOENT')) throw error;
       }
