@@ -6,6 +6,7 @@
  * then stops as if the option were not there. A process that was started with a channel to its parent (`henge dev`,
  * tests) says over it when it is ready, and drains when the parent is gone. After a fatal error the status is never 0.
  */
+import { optimizeLater } from './compiler.js';
 import { ConfigError, type ConfigInput, type LoadedConfig, loadConfig } from './config.js';
 import { Daemon } from './daemon.js';
 import { createLog, type Logger } from './log.js';
@@ -19,6 +20,7 @@ export interface ReadyMessage {
  * Resolves when the node serves; the process then lives until it is told to end. Throws ConfigError for wrong settings.
  */
 export async function runNode(loaded: LoadedConfig, input: ConfigInput): Promise<void> {
+  optimizeLater();
   const log = createLog({ node: loaded.config.name, pid: process.pid }, loaded.config.logLevel);
   const die = (error: unknown): void => {
     log.fatal({ event: 'fatal', err: error }, 'the node ends');

@@ -13,6 +13,7 @@ import cluster from 'node:cluster';
 import { type AddressInfo, type Server, Socket } from 'node:net';
 import { type TopologyView, WorkerCore } from '../cluster/index.js';
 import { loadAddon } from '../store/index.js';
+import { optimizeLater } from './compiler.js';
 import { Control } from './control.js';
 import { DataPlane } from './data-plane.js';
 import { createLog } from './log.js';
@@ -41,6 +42,7 @@ process.on('SIGHUP', () => {});
 process.on('uncaughtException', fail);
 process.on('unhandledRejection', fail);
 
+optimizeLater();
 await serve();
 
 async function serve(): Promise<void> {
