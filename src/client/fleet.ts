@@ -18,7 +18,7 @@ import { roomFor, writeFrame } from './frame-writer.js';
 import { HeldCalls } from './held.js';
 import type { Link } from './link.js';
 import type { ClientSettings } from './options.js';
-import { Budget, judge, type MishapKind } from './retry.js';
+import { Budget, judge, type MishapKind, whyNotReady } from './retry.js';
 import type { Topology } from './router.js';
 
 export interface FleetEvents {
@@ -246,8 +246,20 @@ export class Fleet {
       if (status === Status.MOVED) void this.#map.learn(epoch, link);
       call.fail(errorOf(status, '', call));
     } else {
-      const kind = status === Status.MOVED ? this.#whyMoved(link, call, epoch) : (REFUSALS[status] ?? 'busy');
-      this.#retry(call, kind, status, { link, epoch });
+      this.#retry(call, this.#whyRefused(link, call, status, epoch), status, { link, epoch });
+    }
+  }
+
+  #whyRefused(link: Link, call: Call, status: number, epoch: number): MishapKind {
+    switch (status) {
+      case Status.MOVED:
+        return this.#whyMoved(link, call, epoch);
+      case Status.NOT_READY:
+        return whyNotReady(this.#map.routes?.isChanging === true, call.attempts);
+      case Status.NOT_IN_SYNC:
+        return 'notInSync';
+      default:
+        return 'busy';
     }
   }
 
@@ -347,12 +359,6 @@ export class Fleet {
     if (this.#held.count + this.#heldReads.count > 0 || this.#map.inFlight > 0) this.#sweepSoon();
   }
 }
-
-const REFUSALS: Readonly<Record<number, MishapKind>> = {
-  [Status.BUSY]: 'busy',
-  [Status.NOT_READY]: 'notReady',
-  [Status.NOT_IN_SYNC]: 'notInSync',
-};
 
 const barredError = (link: Link): HengeError =>
   new HengeError('UNREACHABLE', `${link.address} answers nobody in time; nothing was sent`);

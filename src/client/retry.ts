@@ -42,10 +42,20 @@ export class Budget {
  * - `busy`: the node is overloaded.
  * - `lost`: the connection broke with the request on it.
  * - `notReady`: the node leads the slot and cannot run this yet.
+ * - `sealed`: the same while the list of members changes: the slot is being handed over, most likely.
  * - `notInSync`: the copy asked may lack something; the leader is asked next.
  * - `short`: the leader cannot answer, and too few other copies can.
  */
-export type MishapKind = 'moved' | 'handed' | 'behind' | 'busy' | 'lost' | 'notReady' | 'notInSync' | 'short';
+export type MishapKind =
+  | 'moved'
+  | 'handed'
+  | 'behind'
+  | 'busy'
+  | 'lost'
+  | 'notReady'
+  | 'sealed'
+  | 'notInSync'
+  | 'short';
 
 export interface Mishap {
   readonly kind: MishapKind;
@@ -68,8 +78,11 @@ const RETRY_DELAY_MS_MAX = 250;
 /** Short beside a take-over, long beside a request: a node that takes over is not drowned by those who wait for it. */
 const NOT_READY_DELAY_MS_MIN = 5;
 const NOT_READY_DELAY_MS_MAX = 50;
-/** A hand-over takes a round trip between two nodes. */
+/** A hand-over takes a round trip between two nodes, and two while writes are in flight. */
 const HANDED_DELAY_MS_MAX = 4;
+const SEALED_DELAY_MS = 2;
+/** A slot that is not ready after so many tries, some 50 ms, is not being handed over. */
+const SEALED_ATTEMPTS_MAX = 6;
 /** With less time left, a request that was told "not ready" would only end as one that perhaps ran. */
 const NOT_READY_MS_LEFT_MIN = 10;
 
@@ -92,8 +105,13 @@ function isFree(kind: MishapKind, attempts: number): boolean {
 
 const msNeeded = (kind: MishapKind): number => (waitsForLeader(kind) ? NOT_READY_MS_LEFT_MIN : 0);
 
-/** What ends by itself when the nodes are done with a change of epoch. */
-const waitsForLeader = (kind: MishapKind): boolean => kind === 'notReady' || kind === 'behind' || kind === 'short';
+/** What ends by itself when the nodes are done with a change of epoch, or a slot's hand-over. */
+const waitsForLeader = (kind: MishapKind): boolean =>
+  kind === 'notReady' || kind === 'sealed' || kind === 'behind' || kind === 'short';
+
+/** What a NOT_READY means for a request that was sent again so often. `isChanging`: the list of members is. */
+export const whyNotReady = (isChanging: boolean, attempts: number): MishapKind =>
+  isChanging && attempts < SEALED_ATTEMPTS_MAX ? 'sealed' : 'notReady';
 
 function delayAfter(kind: MishapKind, attempts: number, random: () => number): number {
   switch (kind) {
@@ -101,6 +119,8 @@ function delayAfter(kind: MishapKind, attempts: number, random: () => number): n
     case 'behind':
     case 'short':
       return Math.ceil(NOT_READY_DELAY_MS_MIN + random() * (NOT_READY_DELAY_MS_MAX - NOT_READY_DELAY_MS_MIN));
+    case 'sealed':
+      return Math.ceil(1 + random() * SEALED_DELAY_MS * 2 ** Math.min(attempts, SEALED_ATTEMPTS_MAX));
     case 'handed':
       return attempts === 0 ? 0 : Math.ceil(random() * HANDED_DELAY_MS_MAX);
     case 'lost':

@@ -117,6 +117,11 @@ export class Routes {
     return true;
   }
 
+  /** The list of members changes: slots are being handed over. */
+  get isChanging(): boolean {
+    return this.#others !== undefined;
+  }
+
   /** Index into the table's members of the slot's leader, or NO_NODE. */
   leaderOf(slot: number): number {
     return this.leaders[slot] ?? NO_NODE;

@@ -3,7 +3,7 @@
  * of it (router.ts, retry.ts, copy-read.ts); links and timers are simpler than the real ones.
  */
 import { CopyRead } from '../../../src/client/copy-read.js';
-import { Budget, judge, type MishapKind } from '../../../src/client/retry.js';
+import { Budget, judge, type MishapKind, whyNotReady } from '../../../src/client/retry.js';
 import { parseTopology, Routes, type Topology } from '../../../src/client/router.js';
 import {
   Encoding,
@@ -334,7 +334,7 @@ class Attempt {
       case Status.NOT_READY:
         this.#mayHaveRun = false;
         this.client.refresh(from);
-        this.#mishap('notReady', slot);
+        this.#mishap(whyNotReady(this.client.routes.isChanging, this.#attempts), slot);
         break;
       case Status.NOT_IN_SYNC:
         this.#mishap('notInSync', slot);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Budget, judge, type Mishap, reconnectDelayMs } from '../../../src/client/retry.js';
+import { Budget, judge, type Mishap, reconnectDelayMs, whyNotReady } from '../../../src/client/retry.js';
 
 const mishap = (part: Partial<Mishap>): Mishap => ({
   kind: 'busy',
@@ -48,6 +48,26 @@ describe('a request without an answer', () => {
       }
     }
     expect(judge(mishap({ kind: 'notReady', msLeft: 14 }), spent, () => 0)).toEqual({ kind: 'fail' });
+  });
+
+  it('waits a round trip or two for a slot that is being handed over, and longer each time', () => {
+    const spent = new Budget();
+    while (spent.spend());
+    const delays = [0, 1, 5].map((attempts) =>
+      [0, 0.999].map((r) => judge(mishap({ kind: 'sealed', attempts, canDetour: true }), spent, () => r)),
+    );
+    expect(delays).toEqual(
+      [
+        [1, 3],
+        [1, 5],
+        [1, 65],
+      ].map((pair) => pair.map((delayMs) => ({ kind: 'retry', delayMs }))),
+    );
+  });
+
+  it('takes a leader that is not ready for one that hands a slot over, while members change and not for ever', () => {
+    expect([0, 5, 6].map((attempts) => whyNotReady(true, attempts))).toEqual(['sealed', 'sealed', 'notReady']);
+    expect(whyNotReady(false, 0)).toBe('notReady');
   });
 
   it('goes round its leader at once where other copies can answer it', () => {
