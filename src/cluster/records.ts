@@ -38,6 +38,8 @@ export const MemberRecord = z.object({
   wanted: z.enum(['in', 'drain', 'gone']),
   /** Of the store, not of the process: what was made with the memory. Empty until the node has started once. */
   incarnation: z.string(),
+  /** Its memory is in a file, and outlives it. */
+  hasArena: z.boolean().default(false),
 });
 export type MemberRecord = Readonly<z.infer<typeof MemberRecord>>;
 
@@ -54,6 +56,8 @@ const EpochRecord = z.object({
   base: z.array(BaseMember).min(1),
   /** Members that are gone for now (rule 19). Disjoint from `returning`. */
   away: z.array(NodeName).default([]),
+  /** Of these, those who said before that they would be: they stopped in good order, and will return. */
+  resting: z.array(NodeName).default([]),
   /** Members that are back and not yet in sync. */
   returning: z.array(NodeName).default([]),
   /** Stand-ins get old data too, not only new writes: the grace period is over. */
@@ -93,6 +97,8 @@ export const AliveRecord = z.object({
   movedBytes: z.number().default(0),
   /** And what is left of it, by the mean size of a slot here. */
   toMoveBytes: z.number().default(0),
+  /** It is about to stop, and to return: others are to lead what it leads, before that. */
+  isResting: z.boolean().default(false),
 });
 export type AliveRecord = Readonly<z.infer<typeof AliveRecord>>;
 
@@ -145,6 +151,8 @@ export interface TopologyMember {
   readonly state: 'in' | 'away' | 'returning' | 'drain' | 'gone';
   /** It has no slots yet. */
   readonly isJoining?: boolean;
+  /** It is away, for it is about to stop or has stopped in good order; while it lives it tells what it has. */
+  readonly isResting?: boolean;
 }
 
 /** The members whose slots the epoch's rows begin with. */
@@ -171,6 +179,7 @@ export function topologyView(
       weight: base.weight,
       state: stateOf(current, base.name, record),
       ...(!current.base.includes(base) && { isJoining: true }),
+      ...(current.resting.includes(base.name) && { isResting: true }),
     };
   });
   members.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));

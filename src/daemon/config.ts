@@ -78,6 +78,7 @@ const schema = z.object({
     .pipe(z.number().min(LEASE_MS_MIN, 'is less than 1s').max(LEASE_MS_MAX, 'is more than 1m'))
     .prefault('3s'),
   grace: duration.prefault('30s'),
+  rejoinWindow: duration.prefault('10m'),
   rebalanceRate: size.prefault('0'),
   drainOnStop: yesNo.prefault('false'),
   arena: absolutePath.optional(),
@@ -124,6 +125,11 @@ export const OPTIONS: readonly { readonly name: OptionName; readonly argument?: 
   },
   { name: 'leaseTtl', argument: 'TIME', help: 'a node unheard of for so long may be gone (default: 3s)' },
   { name: 'grace', argument: 'TIME', help: 'after so long without a node its copies are made anew (default: 30s)' },
+  {
+    name: 'rejoinWindow',
+    argument: 'TIME',
+    help: 'the same for a node that stopped in good order and has an --arena to return with (default: 10m)',
+  },
   {
     name: 'rebalanceRate',
     argument: 'SIZE',

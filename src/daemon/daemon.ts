@@ -41,6 +41,7 @@ import { Orphans } from './orphans.js';
 import { bootId, processMark } from './processes.js';
 import { directRebalance, type RebalanceWord } from './rebalance.js';
 import { openRegistry } from './registry/index.js';
+import { rest } from './resting.js';
 import { clusterSecret } from './secret.js';
 import { Supervisor } from './supervisor.js';
 import { refuseTakenAddress } from './taken.js';
@@ -90,6 +91,7 @@ export class Daemon implements NodeState {
         isFencing: config.onPartition === 'fence',
         ttlMs: config.leaseTtl,
         graceMs: config.grace,
+        rejoinWindowMs: config.rejoinWindow,
       },
       place.topology,
     );
@@ -224,9 +226,14 @@ export class Daemon implements NodeState {
     this.#log.info({ event: 'log-level', to: level }, `log level is ${level}`);
   }
 
-  /** Before it stops: has others take all it has, if `--drain-on-stop` says so and somebody is there to take it. */
-  async leaveIfToldTo(signal: AbortSignal): Promise<void> {
-    if (this.#config.drainOnStop) await this.#leaving.beforeStop(signal);
+  /**
+   * Before it stops: has others take all it has, if `--drain-on-stop` says so, else lead what it leads; as long as
+   * somebody is there who can, and `signal` does not say that nobody wants to wait any more.
+   */
+  async prepareToStop(signal: AbortSignal): Promise<void> {
+    const { rf, name, drainOnStop } = this.#config;
+    if (drainOnStop) await this.#leaving.beforeStop(signal);
+    else if (rf > 1 && this.#isServing) await rest({ plane: this.#plane, log: this.#log, name, signal });
   }
 
   /**
@@ -272,6 +279,7 @@ export class Daemon implements NodeState {
       address: config.advertise ? formatHostPort(config.advertise) : bound,
       ...(config.unix !== undefined && { unix: config.unix }),
       http,
+      hasArena: config.arena !== undefined,
     });
     registry.watch('', (record) => this.#plane.onRecord(record));
     await this.#holdName(lease);

@@ -173,6 +173,7 @@ async function writeRecords(
         http: formatHostPort(http),
         wanted: 'in',
         incarnation: '',
+        hasArena: false,
       };
       await registry.put(memberKey(plan.name), member, 0);
     }

@@ -41,6 +41,8 @@ export interface Whereabouts {
   readonly address: string;
   readonly unix?: string;
   readonly http: string;
+  /** Its memory outlives it. */
+  readonly hasArena: boolean;
 }
 
 export interface Place {
@@ -167,7 +169,7 @@ export async function changeMember(
 
 function memberIn(found: RegistryRecord | undefined, self: BaseMember): MemberRecord {
   if (found !== undefined) return MemberRecord.parse(found.value);
-  return { ...self, address: '', wanted: 'in', incarnation: '' };
+  return { ...self, address: '', wanted: 'in', incarnation: '', hasArena: false };
 }
 
 /** Writes the cluster's configuration if it has none, else compares. */

@@ -1,9 +1,9 @@
 /**
  * Runs a node as this process: from its configuration to its exit status, with the signals in between.
  *
- * SIGTERM and SIGINT drain and exit with 0, a second one exits at once with 1; SIGHUP reads the log level again. With
- * `--drain-on-stop` the node leaves its cluster before that, and a signal that comes meanwhile ends the waiting: it
- * then stops as if the option were not there. A process that was started with a channel to its parent (`henge dev`,
+ * SIGTERM and SIGINT have others lead what the node leads, drain and exit with 0; SIGHUP reads the log level again. With
+ * `--drain-on-stop` the node leaves its cluster before that. A signal that comes meanwhile ends the waiting; another one
+ * exits at once with 1. A process that was started with a channel to its parent (`henge dev`,
  * tests) says over it when it is ready, and drains when the parent is gone. After a fatal error the status is never 0.
  */
 import { optimizeLater } from './compiler.js';
@@ -60,7 +60,7 @@ class Lifetime {
     if (this.daemon === undefined || this.#isEnding || this.#leaving?.signal.aborted) process.exit(1);
     if (this.#leaving !== undefined) return this.#leaving.abort();
     this.#leaving = new AbortController();
-    await this.daemon.leaveIfToldTo(this.#leaving.signal);
+    await this.daemon.prepareToStop(this.#leaving.signal);
     this.end(signal);
   }
 

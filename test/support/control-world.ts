@@ -185,7 +185,7 @@ export class ControlWorld {
 }
 
 function memberRecordOf(member: TopologyRecord['current']['base'][number], incarnation: string): MemberRecord {
-  return { ...member, address: `${member.name}:1`, wanted: 'in', incarnation };
+  return { ...member, address: `${member.name}:1`, wanted: 'in', incarnation, hasArena: false };
 }
 
 export class WorldNode {
@@ -233,6 +233,7 @@ export class WorldNode {
         incarnation: this.incarnation,
         ttlMs: TTL_MS,
         graceMs: GRACE_MS,
+        rejoinWindowMs: GRACE_MS,
         rf: 2,
         isFencing: this.#isFencing,
       },

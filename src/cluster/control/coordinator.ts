@@ -8,6 +8,10 @@
  * only lapsed leases count, and only when no lease has come or gone for a lease's life. A cluster that fences waits,
  * for a silent member, until its lease is over even if it was taken away early.
  *
+ * Rest. A member that is about to stop, and says so, is away at once: others lead what it led, and ask it for what they
+ * lack while it still lives. It is expected back, and if its memory is in a file nothing is made anew for it before the
+ * rejoin window is over.
+ *
  * Return. A member that is away and lives again is `returning`; so is one whose memory is not the one that was known:
  * it restarted empty, and is not the same copy. Returning members that say they are in sync in this very epoch are
  * restored. After the grace period stand-ins get old data too.
@@ -36,6 +40,8 @@ export interface Known {
   readonly isFencing: boolean;
   readonly ttlMs: number;
   readonly graceMs: number;
+  /** The grace of a member that stopped in good order and kept its memory. */
+  readonly rejoinWindowMs: number;
   readonly topology: TopologyRecord;
   readonly members: ReadonlyMap<string, MemberRecord>;
   readonly alive: ReadonlyMap<string, AliveRecord>;
@@ -99,9 +105,17 @@ function everybodyElse(known: Known): readonly string[] {
   return [...names, ...listedAway(known)];
 }
 
-/** Members that are away and have a lease. This node needs no probe to know that it lives. */
+/** Members that are away and have a lease, and are not about to end. This node needs no probe to know that it lives. */
 function listedAway({ self, alive, topology: { current } }: Known): readonly string[] {
-  return current.away.filter((name) => name !== self && alive.has(name));
+  return current.away.filter((name) => name !== self && alive.get(name)?.isResting === false);
+}
+
+/** Who wants to rest, as long as somebody is left. */
+function restingMembers({ alive, topology: { current } }: Known, dead: readonly string[]): readonly string[] {
+  const isThere = (name: string): boolean => !current.away.includes(name) && !dead.includes(name);
+  const present = participantsOf(current).flatMap(({ name }) => (isThere(name) ? [name] : []));
+  const resting = present.filter((name) => alive.get(name)?.isResting === true);
+  return resting.length < present.length ? resting : resting.slice(1);
 }
 
 /** Those that are to be away from now on. */
@@ -142,8 +156,10 @@ interface Findings {
 function nextEpoch(known: Known, { dead, round, nowMs }: Findings): EpochRecord | undefined {
   const { current } = known.topology;
   const isBack = (name: string) =>
-    known.alive.has(name) && (name === known.self || round?.examined.get(name)?.fitness === 'fit');
-  const isAway = (name: string) => (current.away.includes(name) ? !isBack(name) : dead.includes(name));
+    known.alive.get(name)?.isResting === false && (name === known.self || round?.examined.get(name)?.fitness === 'fit');
+  const goesToRest = restingMembers(known, dead);
+  const isAway = (name: string) =>
+    current.away.includes(name) ? !isBack(name) : dead.includes(name) || goesToRest.includes(name);
   const isReturning = (name: string) => {
     if (current.away.includes(name)) return true;
     return current.returning.includes(name) ? !isRestored(known, name) : hasOtherMemory(known, name);
@@ -151,10 +167,13 @@ function nextEpoch(known: Known, { dead, round, nowMs }: Findings): EpochRecord 
   const names = participantsOf(current).map(({ name }) => name);
   const away = names.filter(isAway);
   const returning = names.filter((name) => !away.includes(name) && isReturning(name));
-  const isGraceOver = away.some((name) => nowMs - (known.awaySinceMs.get(name) ?? nowMs) >= known.graceMs);
+  const resting = away.filter((name) => goesToRest.includes(name) || current.resting.includes(name));
+  const graceOf = (name: string): number =>
+    resting.includes(name) && known.members.get(name)?.hasArena === true ? known.rejoinWindowMs : known.graceMs;
+  const isGraceOver = away.some((name) => nowMs - (known.awaySinceMs.get(name) ?? nowMs) >= graceOf(name));
   const isFilling = away.length > 0 && (current.isFilling || isGraceOver);
 
-  const epoch: EpochRecord = { ...current, epoch: current.epoch + 1, away, returning, isFilling };
+  const epoch: EpochRecord = { ...current, epoch: current.epoch + 1, away, resting, returning, isFilling };
   const isSettled = away.length + returning.length === 0;
   const after = { ...epoch, ...planned(known, { away, isSettled }) };
   const isSame = JSON.stringify({ ...after, epoch: 0 }) === JSON.stringify({ ...current, epoch: 0 });
@@ -164,7 +183,8 @@ function nextEpoch(known: Known, { dead, round, nowMs }: Findings): EpochRecord 
 /** Whoever has no part any more is neither away nor back. */
 function withoutStrangers(epoch: EpochRecord): EpochRecord {
   const isPart = (name: string): boolean => participantsOf(epoch).some((member) => member.name === name);
-  return { ...epoch, away: epoch.away.filter(isPart), returning: epoch.returning.filter(isPart) };
+  const [away, resting, returning] = [epoch.away, epoch.resting, epoch.returning].map((names) => names.filter(isPart));
+  return { ...epoch, away: away ?? [], resting: resting ?? [], returning: returning ?? [] };
 }
 
 function hasOtherMemory({ alive, members }: Known, name: string): boolean {

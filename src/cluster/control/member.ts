@@ -32,6 +32,7 @@ export class Member {
   #report: ClusterReport = NO_REPORT;
   #lease: ControlLease | undefined;
   #hasBegun = false;
+  #isResting = false;
   #isOpening = false;
   #isHolding = false;
   #isClosed = false;
@@ -83,6 +84,12 @@ export class Member {
     this.step();
   }
 
+  /** The node is about to stop, and says so. */
+  rest(): void {
+    this.#isResting = true;
+    this.step();
+  }
+
   /** There is a coordinator's record, or none any more. */
   coordinated(isSo: boolean): void {
     this.#coordinatedUntilMs = isSo ? this.#env.monoMs() + this.#options.ttlMs : 0;
@@ -91,7 +98,7 @@ export class Member {
 
   aliveRecord(): AliveRecord {
     const { name, incarnation } = this.#options;
-    return { name, incarnation, ...this.#report };
+    return { name, incarnation, ...this.#report, isResting: this.#isResting };
   }
 
   /** Does what is due; called at every tick and whenever something changed. */

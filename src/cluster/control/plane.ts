@@ -43,6 +43,7 @@ export interface ControlOptions {
   readonly isFencing: boolean;
   readonly ttlMs: number;
   readonly graceMs: number;
+  readonly rejoinWindowMs: number;
 }
 
 interface Revised<T> {
@@ -114,6 +115,20 @@ export class ControlPlane {
 
   get isCoordinator(): boolean {
     return this.#member.coordinatorRevision !== undefined;
+  }
+
+  /** The node is about to stop: others are to lead what it leads. */
+  rest(): void {
+    this.#member.rest();
+  }
+
+  /** Whether another node serves, and is not about to stop too. */
+  get hasOthers(): boolean {
+    const { name: self } = this.#options;
+    return this.view.members.some(
+      ({ name, state, isJoining }) =>
+        name !== self && state !== 'away' && isJoining !== true && this.#leases.alive.get(name)?.isResting === false,
+    );
   }
 
   /** The lease that was handed to start() is lost. */
@@ -220,7 +235,7 @@ export class ControlPlane {
   }
 
   #known(nowMs: number): Known {
-    const { name: self, rf, isFencing, ttlMs, graceMs } = this.#options;
+    const { name: self, rf, isFencing, ttlMs, graceMs, rejoinWindowMs } = this.#options;
     const lapsed = participantsOf(this.#topology.value.current).flatMap(({ name }) => {
       const isExpected = (this.#members.get(name)?.value.incarnation ?? '') === '';
       const sinceMs = this.#leases.lapsedAtMs(name, nowMs, isExpected ? graceMs : PATIENCE_LIVES * ttlMs);
@@ -232,6 +247,7 @@ export class ControlPlane {
       isFencing,
       ttlMs,
       graceMs,
+      rejoinWindowMs,
       topology: this.#topology.value,
       members: new Map([...this.#members].map(([name, { value }]) => [name, value])),
       alive: this.#leases.alive,
@@ -247,7 +263,13 @@ export class ControlPlane {
     // A member of the base without a record of its own has never started: it has no address, and so does not answer.
     const founder = participantsOf(this.#topology.value.current).find((member) => member.name === name);
     if (founder === undefined) return [];
-    const member = this.#members.get(name)?.value ?? { ...founder, address: '', wanted: 'in', incarnation: '' };
+    const member = this.#members.get(name)?.value ?? {
+      ...founder,
+      address: '',
+      wanted: 'in',
+      incarnation: '',
+      hasArena: false,
+    };
     return [
       {
         member,

@@ -41,7 +41,8 @@ export class Peers {
   }
 
   adopt(members: readonly TopologyMember[]): void {
-    const wanted = members.filter(({ number, state }) => number !== this.#env.self.number && state !== 'away');
+    const isHere = ({ state, isResting }: TopologyMember): boolean => state !== 'away' || isResting === true;
+    const wanted = members.filter((member) => member.number !== this.#env.self.number && isHere(member));
     const numbers = new Set(wanted.map(({ number }) => number));
     for (const [number, peer] of this.#peers) {
       if (numbers.has(number)) continue;
@@ -93,8 +94,10 @@ export class Peers {
   tick(): void {
     const nowMs = this.#env.monoMs();
     for (const peer of this.#peers.values()) {
-      if (peer.connection !== undefined || peer.isDialling || peer.member.address === '' || nowMs < peer.dialAtMs)
-        continue;
+      const { address, isResting } = peer.member;
+      // Who rests is about to end: what there is of links to it will do.
+      const isDue = address !== '' && isResting !== true && nowMs >= peer.dialAtMs;
+      if (!isDue || peer.connection !== undefined || peer.isDialling) continue;
       peer.isDialling = true;
       this.#env.dial(peer.member);
     }

@@ -23,6 +23,7 @@
  * brought it there, no quorum is served (MERGING).
  */
 import { type LinkAnswer, type SlotBits, SlotFlag, SlotState } from '../../store/index.js';
+import type { TopologyMember } from '../records.js';
 import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
 import type { History } from './history.js';
@@ -147,7 +148,8 @@ export class TakeOvers {
       partners: new Uint8Array(count),
     };
     const asks: Ask[] = [];
-    const here = new Set(layout.view.members.filter(({ state }) => state !== 'away').map(({ number }) => number));
+    const isHere = ({ state, isResting }: TopologyMember): boolean => state !== 'away' || isResting === true;
+    const here = new Set(layout.view.members.filter(isHere).map(({ number }) => number));
     for (const slot of slotsOf(slots)) {
       const rowBefore = history.rowBefore(slot);
       const isSelfInSync = ((flags[slot] as number) & SlotFlag.DETACHED) !== 0;

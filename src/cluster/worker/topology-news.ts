@@ -33,6 +33,7 @@ const TopologyViewRecord = z.object({
         weight: z.number().positive(),
         state: z.enum(['in', 'away', 'returning', 'drain', 'gone']),
         isJoining: z.boolean().exactOptional(),
+        isResting: z.boolean().exactOptional(),
       }),
     )
     .min(1),

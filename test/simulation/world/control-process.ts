@@ -135,6 +135,7 @@ export class ControlProcess {
         isFencing: node.world.options.onPartition === 'fence',
         ttlMs: node.world.options.ttlMs,
         graceMs: node.world.options.graceMs,
+        rejoinWindowMs: node.world.options.graceMs,
       },
       { value: TopologyRecord.parse(topology.value), revision: topology.revision },
     );

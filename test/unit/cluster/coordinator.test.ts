@@ -5,6 +5,7 @@ import { AliveRecord, type EpochRecord, type MemberRecord, TopologyRecord } from
 
 const TTL_MS = 3_000;
 const GRACE_MS = 30_000;
+const REJOIN_WINDOW_MS = 600_000;
 const NOW_MS = 1_000_000;
 
 type Fitness = 'fit' | 'unfit' | 'refused';
@@ -22,6 +23,10 @@ interface Situation {
   readonly restarted?: readonly string[];
   /** Of the names, those that have no part in the cluster yet. */
   readonly strangers?: string;
+  /** Members that say that they are about to stop. */
+  readonly resting?: string;
+  /** Members whose memory is in a file. */
+  readonly withArena?: string;
   readonly leasesSteadyForMs?: number;
   readonly isFencing?: boolean;
   readonly rf?: number;
@@ -39,10 +44,22 @@ function known(situation: Situation): Known {
     .filter((name) => !unlisted.includes(name))
     .map((name): AliveRecord => {
       const incarnation = restarted.includes(name) ? `new-${name}` : `old-${name}`;
-      return AliveRecord.parse({ name, incarnation, epoch: 7, syncedEpoch: syncedIn[name] ?? 0 });
+      return AliveRecord.parse({
+        name,
+        incarnation,
+        epoch: 7,
+        syncedEpoch: syncedIn[name] ?? 0,
+        isResting: situation.resting?.includes(name) === true,
+      });
     });
   const members = everybody.map(
-    (member): MemberRecord => ({ ...member, address: 'x:1', wanted: 'in', incarnation: `old-${member.name}` }),
+    (member): MemberRecord => ({
+      ...member,
+      address: 'x:1',
+      wanted: 'in',
+      incarnation: `old-${member.name}`,
+      hasArena: situation.withArena?.includes(member.name) === true,
+    }),
   );
   const examined = Object.entries(probed ?? {}).map(([name, outcome]) => {
     const [fitness, rounds] = typeof outcome === 'string' ? [outcome, 1] : outcome;
@@ -56,6 +73,7 @@ function known(situation: Situation): Known {
     isFencing: situation.isFencing ?? false,
     ttlMs: TTL_MS,
     graceMs: GRACE_MS,
+    rejoinWindowMs: REJOIN_WINDOW_MS,
     topology: TopologyRecord.parse({ counter: 9, current: { epoch: 7, base, ...epoch } }),
     members: new Map(members.map((member) => [member.name, member])),
     alive: new Map(alive.map((record) => [record.name, record])),
@@ -76,6 +94,48 @@ function published(situation: Situation): string {
   const { epoch, away, returning, isFilling } = decision.epoch;
   return `${epoch} away:${away.join('')} returning:${returning.join('')}${isFilling ? ' filling' : ''}`;
 }
+
+describe('a member that is about to stop', () => {
+  const restingIn = (situation: Situation): readonly string[] => {
+    const decision = decided(situation);
+    return decision.kind === 'publish' ? decision.epoch.resting : [];
+  };
+
+  test('is away at once, though it lives, and is known to have said so', () => {
+    const situation = { names: 'abc', resting: 'b' };
+    expect(published(situation)).toBe('8 away:b returning:');
+    expect(restingIn(situation)).toEqual(['b']);
+    expect(published({ names: 'abc', resting: 'a' })).toBe('8 away:a returning:');
+  });
+
+  test('is left alone until it ends, and is not probed meanwhile', () => {
+    const rests = { away: ['b'], resting: ['b'] };
+    const alive: Situation = { names: 'abc', resting: 'b', epoch: rests, probed: { b: 'fit' } };
+    expect(decided(alive).kind).toBe('nothing');
+    expect(decided({ names: 'abc', epoch: rests }).kind).toBe('nothing');
+  });
+
+  test('leaves somebody behind', () => {
+    expect(published({ names: 'ab', resting: 'ab' })).toBe('8 away:b returning:');
+    expect(published({ names: 'abc', resting: 'abc', epoch: { away: ['c'] } })).toBe('8 away:bc returning:');
+  });
+
+  test('has its copies made anew only after the rejoin window if its memory waits for it, else after the grace', () => {
+    const gone: Situation = { names: 'abc', epoch: { away: ['b'], resting: ['b'] } };
+    const filling = '8 away:b returning: filling';
+    expect(published({ ...gone, awayForMs: { b: GRACE_MS } })).toBe(filling);
+    expect(published({ ...gone, withArena: 'b', awayForMs: { b: REJOIN_WINDOW_MS - 1 } })).toBe('-');
+    expect(published({ ...gone, withArena: 'b', awayForMs: { b: REJOIN_WINDOW_MS } })).toBe(filling);
+    const killed: Situation = { ...gone, epoch: { away: ['b'] } };
+    expect(published({ ...killed, withArena: 'b', awayForMs: { b: GRACE_MS } })).toBe(filling);
+  });
+
+  test('is returning when it lives again and says so no more', () => {
+    const back: Situation = { names: 'abc', epoch: { away: ['b'], resting: ['b'] }, probed: { b: 'fit' } };
+    expect(published(back)).toBe('8 away: returning:b');
+    expect(restingIn(back)).toEqual([]);
+  });
+});
 
 describe('a node that is to join', () => {
   test('is known by the memory it has now before it is taken in', () => {
