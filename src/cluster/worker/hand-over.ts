@@ -41,6 +41,8 @@ interface Batch {
   sealed: SlotBits;
   /** Given, and the answer is under way. */
   given: SlotBits;
+  /** Some of it was taken, or settled. */
+  hasSucceeded: boolean;
 }
 
 export class HandOvers {
@@ -70,7 +72,7 @@ export class HandOvers {
     this.#queues.clear();
   }
 
-  /** A node took slots, or refused them, and there is no more to do with it. */
+  /** A node took slots, and there is no more to do with it. */
   get isDue(): boolean {
     return this.#hasHanded;
   }
@@ -112,7 +114,8 @@ export class HandOvers {
     if (!isNoSlot(orphans)) this.#env.native.unseal(orphans, 0);
     for (const [goal, given] of offered) {
       if (this.#batches.has(goal) || this.#peers.linkTo(goal) === undefined) continue;
-      const batch = { goal, layout, sealedAtMs: this.#env.monoMs(), sealed: noSlots(this.#env.slots), given };
+      const sealed = noSlots(this.#env.slots);
+      const batch = { goal, layout, sealedAtMs: this.#env.monoMs(), sealed, given, hasSucceeded: false };
       this.#batches.set(goal, batch);
       this.#offer(batch, given);
     }
@@ -128,7 +131,8 @@ export class HandOvers {
       const sealed = this.#env.native.seal(goal, slots);
       if (isNoSlot(sealed)) continue;
       const given = noSlots(this.#env.slots);
-      this.#batches.set(goal, { goal, layout, sealedAtMs: this.#env.monoMs(), sealed, given });
+      const sealedAtMs = this.#env.monoMs();
+      this.#batches.set(goal, { goal, layout, sealedAtMs, sealed, given, hasSucceeded: false });
       return;
     }
   }
@@ -140,6 +144,7 @@ export class HandOvers {
       const stays = batch.goal === this.#env.self.number;
       const ended = stays ? this.#env.native.settle(batch.sealed) : this.#env.native.give(batch.sealed);
       batch.sealed = withoutBits(batch.sealed, ended);
+      if (stays && !isNoSlot(ended)) batch.hasSucceeded = true;
       if (!stays && !isNoSlot(ended)) this.#offer(batch, ended);
       if (nowMs - batch.sealedAtMs >= SEAL_MS_MAX && !isNoSlot(batch.sealed)) {
         this.#env.native.unseal(batch.sealed, 0);
@@ -183,6 +188,7 @@ export class HandOvers {
     if (this.#env.installedEpoch() === epoch) native.unseal(withoutBits(slots, taken), 1);
     if (isRefused) this.#news.onEpoch(batch.goal, epochOf(extras));
     this.#handed += countSlots(taken);
+    if (!isNoSlot(taken)) batch.hasSucceeded = true;
     batch.given = withoutBits(batch.given, slots);
     this.#endIfDone(batch);
     this.#poll();
@@ -193,7 +199,8 @@ export class HandOvers {
     this.#batches.delete(batch.goal);
     this.#begin(batch.layout, batch.goal);
     if (this.#batches.has(batch.goal)) return;
-    this.#hasHanded = true;
+    // What was refused is tried again with a tick: at once it would be sealed all the while.
+    this.#hasHanded = this.#hasHanded || batch.hasSucceeded;
     if (this.#handed > 0) {
       this.#env.log('handed-over', { epoch: batch.layout.epoch, slots: this.#handed });
       this.#handed = 0;

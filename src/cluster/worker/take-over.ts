@@ -44,7 +44,9 @@ import {
 import type { Survey } from './survey.js';
 
 const PATIENCE_MS = 1_000;
-const RETRY_MS = 100;
+/** Who has not heard of the epoch yet will in a moment; requests wait meanwhile. */
+const RETRY_FIRST_MS = 10;
+const RETRY_MS_MAX = 100;
 const MERGING_FROM_COPIES = 4;
 
 /** In these slots the peer holds everything but what was written at `sinceMs` or later. */
@@ -68,6 +70,7 @@ interface Ask {
   isUnderWay: boolean;
   isAnswered: boolean;
   askAtMs: number;
+  pauseMs: number;
 }
 
 /** Slots that began to be taken over together. */
@@ -181,7 +184,7 @@ export class TakeOvers {
     let ask = asks.find((planned) => planned.number === number && planned.sinceMs === sinceMs);
     if (ask === undefined) {
       const slots = noSlots(this.#env.slots);
-      ask = { number, sinceMs, slots, isUnderWay: false, isAnswered: false, askAtMs: 0 };
+      ask = { number, sinceMs, slots, isUnderWay: false, isAnswered: false, askAtMs: 0, pauseMs: RETRY_FIRST_MS };
       asks.push(ask);
     }
     return ask;
@@ -205,7 +208,7 @@ export class TakeOvers {
     if (!this.#runs.includes(run)) return;
     const answer = readPullAnswer(given);
     if (answer === undefined) {
-      ask.askAtMs = this.#env.monoMs() + RETRY_MS;
+      this.#askLater(ask);
       this.#news.onEpoch(ask.number, epochOf(given.extras));
       return;
     }
@@ -220,6 +223,15 @@ export class TakeOvers {
     const sinceMs = Math.min(ask.sinceMs, answer.heldUntilMs);
     if (sinceMs > 0) this.#news.onHolding(ask.number, { slots: bothBits(ask.slots, answer.slotsInSync), sinceMs });
     this.tick();
+  }
+
+  #askLater(ask: Ask): void {
+    ask.askAtMs = this.#env.monoMs() + ask.pauseMs;
+    this.#env.later(ask.pauseMs, () => {
+      this.tick();
+      this.#calls.flush();
+    });
+    ask.pauseMs = Math.min(ask.pauseMs * 2, RETRY_MS_MAX);
   }
 
   /** Another node was given these before this one was asked to take them over. */

@@ -41,6 +41,8 @@ export class ControlProcess {
   #plane: ControlPlane | undefined;
   #isDead = false;
   #isPaused = false;
+  /** What was due while it was paused. */
+  #held: (() => void)[] = [];
 
   constructor(node: Host) {
     this.#node = node;
@@ -65,8 +67,14 @@ export class ControlProcess {
     this.#isPaused = true;
   }
 
+  /** What was due meanwhile comes in the order in which it was: a watch tells nothing in another one. */
   resume(): void {
     this.#isPaused = false;
+    const held = this.#held;
+    this.#held = [];
+    this.#later(0, () => {
+      for (const run of held) if (!this.#isDead) run();
+    });
   }
 
   reported(report: ClusterReport): void {
@@ -89,7 +97,7 @@ export class ControlProcess {
     const event = this.#node.world.schedule.after(delayMs, () => {
       this.#timers.delete(event);
       if (this.#isDead) return;
-      if (this.#isPaused) this.#later(10, run);
+      if (this.#isPaused) this.#held.push(run);
       else run();
     });
     this.#timers.add(event);
