@@ -140,7 +140,35 @@ void Leader::hearWrite(Link& link, const UnderWay& request, const Reply& reply) 
     epochHeard_ = std::max(epochHeard_, epochOf(reply));
     worker_.refuseOldest(link.handle(), statusOf(reply) == Status::STALE, epochOf(reply));
   }
+  if (epochOf(reply) != 0) return hearEarly(link, request.ticket, epochOf(reply));
   vote(request.ticket, isOk);
+}
+
+// That a copy heard of an epoch first says nothing of the write: as soon as the epoch is here, and this node leads the
+// slot in it too, the copy gets what is here then.
+void Leader::hearEarly(const Link& link, uint64_t ticket, uint32_t epoch) {
+  Pending* pending = pendings_.find(ticket);
+  if (pending == nullptr) return;
+  if (pending->rounds == ROUNDS_MAX) return vote(ticket, false);
+  pending->rounds++;
+  early_.push_back({link.connection(), ticket, epoch});
+  sendEarlyAgain();
+}
+
+void Leader::sendEarlyAgain() {
+  const uint32_t installed = worker_.installedEpoch();
+  const auto isDue = [&](const Early& early) { return early.epoch <= installed || !linkOf(early.connection); };
+  const auto due = std::partition(early_.begin(), early_.end(), [&](const Early& early) { return !isDue(early); });
+  const std::vector<Early> ripe(due, early_.end());
+  early_.erase(due, early_.end());
+  for (const Early& early : ripe) {
+    Link* link = linkOf(early.connection);
+    if (link == nullptr) {
+      vote(early.ticket, false);
+    } else {
+      sendAgain(*link, early.ticket);
+    }
+  }
 }
 
 void Leader::hearQuery(Link& link, const UnderWay& request, const Reply& reply) {
@@ -221,6 +249,7 @@ bool Leader::write(const Asker& asker, const Operation& operation, std::string_v
   pending.requestId = asker.requestId;
   pending.deadlineMs = asker.deadlineMs;
   pending.answer = answer;
+  pending.key = operation.key;
   const uint64_t ticket = pendings_.open(std::move(pending));
   send(written, ticket);
   const Pending* opened = pendings_.find(ticket);
@@ -345,6 +374,7 @@ void Leader::look(uint64_t nowMs) {
       if (!worker_.leads(pending->slot)) fail(*pending);
     }
   }
+  if (!early_.empty()) sendEarlyAgain();
   if (nowMs < pendings_.soonestMs()) return;
   for (const uint64_t ticket : pendings_.expired(nowMs)) fail(*pendings_.find(ticket));
 }

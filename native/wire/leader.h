@@ -71,11 +71,21 @@ class Leader {
   void look(uint64_t nowMs);
 
  private:
-  // How often a quorum read begins anew because a copy has something newer.
+  // How often a quorum read begins anew because a copy has something newer, and how many of its copies a write is sent
+  // to again because they were in an epoch that was not here yet.
   static constexpr uint8_t ROUNDS_MAX = 4;
+
+  // A write that a copy did not take, for it was in a newer epoch than this node.
+  struct Early {
+    int32_t connection;
+    uint64_t ticket;
+    uint32_t epoch;
+  };
 
   Link* linkOf(int32_t connection);
   void hearWrite(Link& link, const UnderWay& request, const Reply& reply);
+  void hearEarly(const Link& link, uint64_t ticket, uint32_t epoch);
+  void sendEarlyAgain();
   void hearQuery(Link& link, const UnderWay& request, const Reply& reply);
   void sendAgain(Link& link, uint64_t ticket);
   void mergeNewer(Link& link, uint64_t ticket, std::string_view record);
@@ -94,6 +104,7 @@ class Leader {
   std::array<std::unique_ptr<Link>, PEERS_MAX> links_;  // by the worker's handle
   std::vector<LinkAnswer> answers_;
   PendingTable pendings_;
+  std::vector<Early> early_;  // as many as votes of open ballots, at most
   uint32_t epoch_ = 0;       // at the last look
   uint32_t epochHeard_ = 0;  // the newest that a STALE named
   std::unique_ptr<char[]> scratch_;  // one answer: made when a read first begins anew

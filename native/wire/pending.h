@@ -21,18 +21,19 @@ struct Pending {
   Kind kind = Kind::WRITE;
   uint8_t needed = 0;       // votes
   uint8_t outstanding = 0;  // that may still come
-  uint8_t rounds = 0;       // READ: how often it was begun
+  uint8_t rounds = 0;       // READ: how often it was begun; WRITE: copies that were asked again
   uint16_t slot = 0;
   int32_t connection = -1;
   uint32_t requestId = 0;
   uint64_t deadlineMs = 0;
   std::string answer;  // encoded, to be sent when the votes are there
 
+  std::string key;
+
   // What a READ asks of the copies.
   uint8_t flags = 0;
   bool isMiss = false;
   Version version;
-  std::string key;
 };
 
 constexpr uint64_t NO_TICKET = 0;  // nobody waits for it
