@@ -8,15 +8,22 @@ const TURN_MS = 1;
 export function inTurns<T>(steps: Steps<T>, isWanted: () => boolean): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const take = (): void => {
-      if (!isWanted()) return resolve(undefined);
+      if (!isWanted()) {
+        resolve(undefined);
+        return;
+      }
       const untilMs = performance.now() + TURN_MS;
       try {
         do {
           const { done, value } = steps.next();
-          if (done === true) return resolve(value);
+          if (done === true) {
+            resolve(value);
+            return;
+          }
         } while (performance.now() < untilMs);
       } catch (error) {
-        return reject(error);
+        reject(error);
+        return;
       }
       setImmediate(take);
     };

@@ -1,5 +1,4 @@
-/** The rows of an epoch, made in native code (native/ring/). */
-import { loadAddon } from './addon.js';
+/** What the rows of an epoch are made from, and the rows: the words of native/ring/. */
 
 /** A list of members, sorted by name: by index, what tables are made from (ring/table.ts). */
 export interface RingOrder {
@@ -39,6 +38,3 @@ export interface EpochRows {
 }
 
 export const NOT_STRUCK = 0xff;
-
-/** A pure function of what it is given; a millisecond or two. @throws TypeError or RangeError for arrays that do not fit */
-export const layOut = (order: RowsOrder): EpochRows => loadAddon().layOut(order);
