@@ -1,8 +1,8 @@
 // The addon's door: what `require('henge.node')` gives, as src/store/addon.ts describes it.
 //
-// Node-API is known to this file and to addon/ only; ring/, store/ and wire/ can be built and tested without Node. Every
-// argument is checked here, so that what lies behind may trust what it gets. Plain C interface: the binary works with
-// every Node from 20 on.
+// Node-API is known to this file and to addon/ only; ring/, store/ and wire/ can be built and tested without Node.
+// Every argument is checked here, so that what lies behind may trust what it gets. Plain C interface: the binary works
+// with every Node from 20 on.
 #include <node_api.h>
 
 #include "addon/arena.h"

@@ -53,7 +53,9 @@ void writeCurrent(RowWriter* row, const Ring& ring, const uint16_t* table, uint3
   }
 }
 
-bool isMemberOrReceiver(uint8_t entry) { return roleOf(entry) == RowRole::MEMBER || roleOf(entry) == RowRole::RECEIVER; }
+bool isMemberOrReceiver(uint8_t entry) {
+  return roleOf(entry) == RowRole::MEMBER || roleOf(entry) == RowRole::RECEIVER;
+}
 
 // Behind the row that goes, the one that comes. Returns who leads by that, 0: nobody who is here.
 uint16_t appendNext(RowWriter* row, const Ring& next, const uint16_t* table, uint32_t rf) {

@@ -30,7 +30,8 @@ struct Ring {
   static constexpr uint8_t NOT_STRUCK = 0xff;
 };
 
-// `ranks` entries a slot, indices of members; NO_NODE where there are fewer members than ranks. `slots`: a power of two.
+// `ranks` entries a slot, indices of members; NO_NODE where there are fewer members than ranks. `slots`: a power of
+// two.
 std::vector<uint16_t> slotTable(const Ring& ring, uint32_t ranks, uint32_t slots);
 
 }  // namespace henge

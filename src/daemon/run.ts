@@ -1,9 +1,9 @@
 /**
  * Runs a node as this process: from its configuration to its exit status, with the signals in between.
  *
- * SIGTERM and SIGINT have others lead what the node leads, drain and exit with 0; SIGHUP reads the log level again. With
- * `--drain-on-stop` the node leaves its cluster before that. A signal that comes meanwhile ends the waiting; another one
- * exits at once with 1. A process that was started with a channel to its parent (`henge dev`,
+ * SIGTERM and SIGINT have others lead what the node leads, drain and exit with 0; SIGHUP reads the log level again.
+ * With `--drain-on-stop` the node leaves its cluster before that. A signal that comes meanwhile ends the waiting;
+ * another one exits at once with 1. A process that was started with a channel to its parent (`henge dev`,
  * tests) says over it when it is ready, and drains when the parent is gone. After a fatal error the status is never 0.
  */
 import { optimizeLater } from './compiler.js';
