@@ -135,7 +135,7 @@ export class Fleet {
     if (map.only !== undefined) return map.only.pipeline.append(draft);
     const slot = slotOf(draft.key);
     const link = readLevel(draft) === ReadFlag.NEAREST ? map.nearestTo(slot) : map.leaderOf(slot);
-    return link === undefined ? this.#rejectUnrouted() : link.pipeline.append(draft);
+    return link === undefined ? this.#issueWarily(draft) : link.pipeline.append(draft);
   }
 
   /** Sends a request to one node. @throws HengeError */
@@ -164,7 +164,7 @@ export class Fleet {
     const link = level === ReadFlag.NEAREST ? this.#map.nearestTo(slot) : this.#map.leaderOf(slot);
     if (link?.isDoubtful === false) return this.#issueWatched(draft, isOrdinaryRead ? slot : undefined, link);
     if (isOrdinaryRead && this.#hasOtherCopies) return this.#issueApart(draft, (call) => this.#send(call));
-    if (link === undefined) return this.#rejectUnrouted();
+    if (link === undefined) return this.#issueUnrouted(draft);
     return link.isBarred ? rejectLater(barredError(link)) : link.pipeline.append(draft);
   }
 
@@ -210,7 +210,7 @@ export class Fleet {
     const isOnlySlow = link?.isUp === true && !link.isBarred;
     if (copies !== undefined) this.#detours.begin(call, copies);
     else if (call.isOrdinaryRead && this.#hasOtherCopies && !isOnlySlow) this.#retry(call, 'short', Status.NOT_READY);
-    else if (link === undefined) call.fail(this.#map.noLink('the node that leads this key has no address yet'));
+    else if (link === undefined) this.#retry(call, 'short', Status.NOT_READY);
     else if (link.isBarred) call.fail(barredError(link));
     else this.#adopt(link, call);
   }
@@ -227,8 +227,10 @@ export class Fleet {
     return (this.#map.routes?.topology.rf ?? 1) > 1;
   }
 
-  #rejectUnrouted(): Promise<never> {
-    return rejectLater(this.#map.noLink('the node that leads this key has no address yet'));
+  /** The node that leads the key has no address yet: it is about to start, or to be heard of. */
+  #issueUnrouted(draft: Draft): Promise<unknown> {
+    if (this.#map.isClosed) return rejectLater(this.#map.noLink('no node is known'));
+    return this.#issueApart(draft, (call) => this.#send(call));
   }
 
   #countDegraded(): void {
