@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { Henge } from '../../src/client/index.js';
+import type { RebalanceStatus } from '../../src/cluster/index.js';
 import { TestCluster } from '../support/cluster.js';
-import { scratch } from '../support/daemon.js';
+import { scratch, type TestDaemon } from '../support/daemon.js';
 import { SteadyLoad } from '../support/steady-load.js';
 
 const TIMEOUT_MS = 90_000;
@@ -13,6 +14,15 @@ const KEYS = Array.from({ length: 400 }, (_, index) => `key-${index}`);
 async function isWhole(client: Henge): Promise<void> {
   const states = async () => (await client.topology()).members.map(({ state }) => state);
   while ((await states()).some((state) => state !== 'in')) await sleep(50);
+}
+
+/** Resolves when a node has heard that every member lives. */
+async function knowsAll(node: TestDaemon): Promise<void> {
+  const heard = async () => {
+    const status = (await (await fetch(`${node.http}/v1/rebalance`)).json()) as RebalanceStatus;
+    return status.nodes.every(({ epoch }) => epoch !== null);
+  };
+  while (!(await heard())) await sleep(20);
 }
 
 test('every node stops and returns under load: no request fails, and nothing that one node acknowledged is lost', {
@@ -53,6 +63,7 @@ test('a node that stops while all others do does not wait for them', { timeout: 
 test('a node that is told twice to stop does not wait for others to lead', { timeout: TIMEOUT_MS }, async () => {
   await using cluster = await TestCluster.start('ab', '--rf=2', '--workers=1');
   const node = cluster.node('b');
+  await knowsAll(node);
   node.signal('SIGTERM');
   await node.event('resting');
   node.signal('SIGTERM');
