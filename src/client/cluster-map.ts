@@ -268,7 +268,7 @@ export class ClusterMap {
       void this.#adoptTopology(parseTopology(value.toString()));
     } catch (error) {
       // A push that cannot be read changes nothing; the first refused request asks again.
-      this.lastError = new HengeError('PROTOCOL', 'a node pushed a topology that cannot be read', { cause: error });
+      this.lastError = unusable(error);
     }
   }
 
@@ -324,14 +324,20 @@ export class ClusterMap {
     return this.#coming.made;
   }
 
+  /** Never rejects: it is awaited by some and by nobody. Without routes the topology before goes on. */
   async #make(topology: Topology): Promise<void> {
     const isWanted = (): boolean => this.#coming?.topology.epoch === topology.epoch;
-    const routes = await inTurns(Routes.steps(topology, this.#routes), isWanted);
-    const coming = this.#coming;
-    if (routes === undefined || coming === undefined) return coming?.made;
-    this.#coming = undefined;
-    // Meanwhile members may have moved.
-    this.#enter(Routes.of(coming.topology, routes));
+    try {
+      const routes = await inTurns(Routes.steps(topology, this.#routes), isWanted);
+      const coming = this.#coming;
+      if (routes === undefined || coming === undefined) return coming?.made;
+      this.#coming = undefined;
+      // Meanwhile members may have moved.
+      this.#enter(Routes.of(coming.topology, routes));
+    } catch (error) {
+      if (isWanted()) this.#coming = undefined;
+      this.lastError = unusable(error);
+    }
   }
 
   #enter(routes: Routes): void {
@@ -392,6 +398,9 @@ export class ClusterMap {
     for (const link of done) link.close(leftError(link));
   }
 }
+
+const unusable = (cause: unknown): HengeError =>
+  new HengeError('PROTOCOL', 'a node told a topology that cannot be used', { cause });
 
 export const closedError = (): HengeError => new HengeError('CLOSED', 'the client is closed');
 
