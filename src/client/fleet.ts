@@ -208,9 +208,10 @@ export class Fleet {
     const copies = this.#detours.copiesFor(call);
     // A leader that is only slow answers at last; one that is gone has a successor soon.
     const isOnlySlow = link?.isUp === true && !link.isBarred;
-    if (copies !== undefined) this.#detours.begin(call, copies);
-    else if (call.isOrdinaryRead && this.#hasOtherCopies && !isOnlySlow) this.#retry(call, 'short', Status.NOT_READY);
-    else if (link === undefined) this.#retry(call, 'short', Status.NOT_READY);
+    const waitsForOthers = call.isOrdinaryRead && this.#hasOtherCopies && !isOnlySlow;
+    if (this.#map.isClosed) call.fail(closedError());
+    else if (copies !== undefined) this.#detours.begin(call, copies);
+    else if (waitsForOthers || link === undefined) this.#retry(call, 'short', Status.NOT_READY);
     else if (link.isBarred) call.fail(barredError(link));
     else this.#adopt(link, call);
   }

@@ -155,6 +155,9 @@ export interface TopologyMember {
   readonly isResting?: boolean;
 }
 
+/** Whether a member may be asked for what it has: those who are about to end too, while they live. */
+export const mayBeAsked = ({ state, isResting }: TopologyMember): boolean => state !== 'away' || isResting === true;
+
 /** The members whose slots the epoch's rows begin with. */
 export const baseOf = ({ members }: TopologyView): readonly TopologyMember[] =>
   members.filter(({ isJoining }) => isJoining !== true);

@@ -183,8 +183,13 @@ function nextEpoch(known: Known, { dead, round, nowMs }: Findings): EpochRecord 
 /** Whoever has no part any more is neither away nor back. */
 function withoutStrangers(epoch: EpochRecord): EpochRecord {
   const isPart = (name: string): boolean => participantsOf(epoch).some((member) => member.name === name);
-  const [away, resting, returning] = [epoch.away, epoch.resting, epoch.returning].map((names) => names.filter(isPart));
-  return { ...epoch, away: away ?? [], resting: resting ?? [], returning: returning ?? [] };
+  const { away, resting, returning } = epoch;
+  return {
+    ...epoch,
+    away: away.filter(isPart),
+    resting: resting.filter(isPart),
+    returning: returning.filter(isPart),
+  };
 }
 
 function hasOtherMemory({ alive, members }: Known, name: string): boolean {

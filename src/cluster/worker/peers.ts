@@ -6,7 +6,7 @@
  * so that a node that comes back is not greeted by everybody in the same instant. A member that goes away is hung up
  * on: what it misses from then on is noted, and nothing is kept for it.
  */
-import type { TopologyMember } from '../records.js';
+import { mayBeAsked, type TopologyMember } from '../records.js';
 import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
 
@@ -41,8 +41,7 @@ export class Peers {
   }
 
   adopt(members: readonly TopologyMember[]): void {
-    const isHere = ({ state, isResting }: TopologyMember): boolean => state !== 'away' || isResting === true;
-    const wanted = members.filter((member) => member.number !== this.#env.self.number && isHere(member));
+    const wanted = members.filter((member) => member.number !== this.#env.self.number && mayBeAsked(member));
     const numbers = new Set(wanted.map(({ number }) => number));
     for (const [number, peer] of this.#peers) {
       if (numbers.has(number)) continue;

@@ -23,7 +23,7 @@
  * brought it there, no quorum is served (MERGING).
  */
 import { type LinkAnswer, type SlotBits, SlotFlag, SlotState } from '../../store/index.js';
-import type { TopologyMember } from '../records.js';
+import { mayBeAsked } from '../records.js';
 import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
 import type { History } from './history.js';
@@ -151,8 +151,7 @@ export class TakeOvers {
       partners: new Uint8Array(count),
     };
     const asks: Ask[] = [];
-    const isHere = ({ state, isResting }: TopologyMember): boolean => state !== 'away' || isResting === true;
-    const here = new Set(layout.view.members.filter(isHere).map(({ number }) => number));
+    const here = new Set(layout.view.members.filter(mayBeAsked).map(({ number }) => number));
     for (const slot of slotsOf(slots)) {
       const rowBefore = history.rowBefore(slot);
       const isSelfInSync = ((flags[slot] as number) & SlotFlag.DETACHED) !== 0;
