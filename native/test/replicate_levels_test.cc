@@ -34,20 +34,21 @@ TEST("a quorum write is answered when a majority has it, one of all when all hav
   checkOnly(cluster.heard(1, client), Status::OK, 2);
 }
 
-// Says, for node 2, that it is in epoch 2, and so does not take a write of the epoch before.
-void refuseAsEarly(Cluster& cluster) {
+// A client whose quorum write of `k` waits, for node 2 said that it is in epoch 2 and takes none of the epoch before.
+int32_t writeTooEarly(Cluster& cluster) {
+  cluster.linkAll();
+  const int32_t client = cluster.client(1);
+  cluster.say(1, client, set(1, "k", "v", QUORUM));
   const std::vector<uint32_t> ids = idsOf(cluster.take(1, 2));
   CHECK(ids.size() == 1);
   cluster.answer(1, 2, acknowledgement(ids[0], Status::STALE, bytesOf(uint32_t{2})));
+  CHECK(cluster.heard(1, client).empty());
+  return client;
 }
 
 TEST("a write that a copy refused, for it heard of an epoch first, is sent again when that epoch is here") {
   Cluster cluster(2);
-  cluster.linkAll();
-  const int32_t client = cluster.client(1);
-  cluster.say(1, client, set(1, "k", "v", QUORUM));
-  refuseAsEarly(cluster);
-  CHECK(cluster.heard(1, client).empty());
+  const int32_t client = writeTooEarly(cluster);
   for (const uint16_t number : {uint16_t{1}, uint16_t{2}}) cluster.node(number).install(2, "1 2");
   cluster.node(1).session().tick();
   cluster.carry();
@@ -57,12 +58,8 @@ TEST("a write that a copy refused, for it heard of an epoch first, is sent again
 
 TEST("a write that waits for the epoch of a copy fails when the link to it is lost") {
   Cluster cluster(2);
-  cluster.linkAll();
-  const int32_t client = cluster.client(1);
-  cluster.say(1, client, set(1, "k", "v", QUORUM));
-  refuseAsEarly(cluster);
+  const int32_t client = writeTooEarly(cluster);
   cluster.cut(1, 2);
-  cluster.node(1).session().tick();
   checkOnly(cluster.heard(1, client), Status::NOT_ENOUGH_REPLICAS, 1);
 }
 

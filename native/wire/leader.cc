@@ -59,6 +59,8 @@ void Leader::linkDown(int32_t connection) {
   if (isReplicated_) worker_.closeLink(link->handle());
   for (const uint32_t id : link->ownIds()) answers_.push_back({connection, id, LinkAnswer::LOST, "", ""});
   for (const UnderWay& request : link->queue()) vote(request.ticket, false);
+  const auto isOfLink = [connection](const Early& early) { return early.connection == connection; };
+  for (const Early& early : takeEarly(isOfLink)) vote(early.ticket, false);
 }
 
 uint32_t Leader::request(int32_t connection, std::string frame) {
@@ -157,18 +159,21 @@ void Leader::hearEarly(const Link& link, uint64_t ticket, uint32_t epoch) {
 
 void Leader::sendEarlyAgain() {
   const uint32_t installed = worker_.installedEpoch();
-  const auto isDue = [&](const Early& early) { return early.epoch <= installed || !linkOf(early.connection); };
-  const auto due = std::partition(early_.begin(), early_.end(), [&](const Early& early) { return !isDue(early); });
-  const std::vector<Early> ripe(due, early_.end());
-  early_.erase(due, early_.end());
-  for (const Early& early : ripe) {
-    Link* link = linkOf(early.connection);
-    if (link == nullptr) {
-      vote(early.ticket, false);
-    } else {
-      sendAgain(*link, early.ticket);
-    }
+  const std::vector<Early> ripe = takeEarly([installed](const Early& early) { return early.epoch <= installed; });
+  for (const Early& early : ripe) sendAgain(*linkOf(early.connection), early.ticket);
+}
+
+// Those that `isMeant`; of those whose ballot is closed nothing is kept.
+template <typename IsMeant>
+std::vector<Leader::Early> Leader::takeEarly(IsMeant isMeant) {
+  std::vector<Early> taken;
+  std::vector<Early> kept;
+  for (const Early& early : early_) {
+    if (pendings_.find(early.ticket) == nullptr) continue;
+    (isMeant(early) ? taken : kept).push_back(early);
   }
+  early_ = std::move(kept);
+  return taken;
 }
 
 void Leader::hearQuery(Link& link, const UnderWay& request, const Reply& reply) {

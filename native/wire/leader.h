@@ -86,6 +86,8 @@ class Leader {
   void hearWrite(Link& link, const UnderWay& request, const Reply& reply);
   void hearEarly(const Link& link, uint64_t ticket, uint32_t epoch);
   void sendEarlyAgain();
+  template <typename IsMeant>
+  std::vector<Early> takeEarly(IsMeant isMeant);
   void hearQuery(Link& link, const UnderWay& request, const Reply& reply);
   void sendAgain(Link& link, uint64_t ticket);
   void mergeNewer(Link& link, uint64_t ticket, std::string_view record);
