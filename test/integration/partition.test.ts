@@ -51,7 +51,9 @@ class Divided implements AsyncDisposable {
     );
     const seeds = [cluster.node('a').address, cluster.node('b').address];
     const client = await Henge.connect({ seeds, deadlineMs: 4_000 });
-    return new Divided(network, etcd, cluster, client, await NodeDoor.open(path));
+    const divided = new Divided(network, etcd, cluster, client, await NodeDoor.open(path));
+    while (!(await divided.isInSync())) await sleep(20);
+    return divided;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -60,6 +62,12 @@ class Divided implements AsyncDisposable {
     await this.cluster[Symbol.asyncDispose]();
     await this.etcd[Symbol.asyncDispose]();
     this.network[Symbol.dispose]();
+  }
+
+  /** A node that fences serves no slot whose other copy it never was in sync with. */
+  async isInSync(): Promise<boolean> {
+    const figures = await Promise.all([...'abc'].map((name) => this.client.stats(name)));
+    return figures.every(({ joiningSlots }) => joiningSlots === 0);
   }
 
   /** How c, asked on its side, answers writes; those of slots that it does not lead are left out. */
