@@ -343,7 +343,8 @@ export class ClusterMap {
   #enter(routes: Routes): void {
     const { topology } = routes;
     const isNews = topology.epoch !== this.#routes?.topology.epoch;
-    const known = [...this.allLinks()];
+    // A link that is being left takes no more calls, also to a node that is a member again.
+    const known = [...this.allLinks()].filter((link) => !this.#leaving.includes(link));
     this.#use(routes, known);
     this.#seedLinks = [];
     this.#leaveOthers(known.filter((link) => !this.#links.includes(link)));

@@ -85,3 +85,16 @@ it('is closed also for a call that waits for an address', async () => {
   await client.close();
   await failed;
 });
+
+it('goes on with a node whose address was gone for a moment, while an answer was on its way', async () => {
+  const { topology } = cluster.server('a') as { topology: { members: { name: string; address: string }[] } };
+  const [slow = '', next = ''] = cluster.keysOf(['b'], 2);
+  cluster.disturb('b', ({ key }) => (key.toString() === slow ? { delayMs: 300 } : undefined));
+  const write = client.set(slow, 'v');
+  await sleep(50);
+  const unheard = topology.members.map((member) => (member.name === 'b' ? { ...member, address: '' } : member));
+  for (const members of [unheard, topology.members]) cluster.server('a').push({ ...topology, members });
+  await sleep(50);
+  await Promise.all([write, client.set(next, 'v')]);
+  expect(await client.getMany([slow, next])).toEqual(['v', 'v']);
+});
