@@ -95,8 +95,9 @@ void Worker::heard(uint16_t node, uint64_t incarnation, uint64_t watermarkMs) {
   const int found = addPeer(node);
   if (found < 0) return;
   Peer& peer = view_.peers[found];
-  const uint64_t known = peer.incarnation.load(std::memory_order_acquire);
-  const bool isKnown = known == 0 || known == incarnation;
+  // Who was not met yet is who speaks first; of the one before it nothing was noted.
+  uint64_t known = 0;
+  const bool isKnown = peer.incarnation.compare_exchange_strong(known, incarnation) || known == incarnation;
   // Another worker may find meanwhile that the peer has another memory.
   uint64_t before = peer.watermark.load();
   while (isKnown && (before & WATERMARK_STANDS) == 0 && !peer.watermark.compare_exchange_weak(before, watermarkMs)) {

@@ -40,6 +40,7 @@ struct World {
     record();
     for (auto& node : nodes) installAt(*node, true);
     for (auto& node : nodes) connect(*node);
+    for (auto& node : nodes) greet(*node);
   }
 
   // --- the topology ---
@@ -88,6 +89,15 @@ struct World {
       }
     }
   }
+  // Every link begins with who is at its ends, and with which memory.
+  void greet(Node& node) {
+    for (auto& other : nodes) {
+      if (other->number == node.number || isCrashed(other->number)) continue;
+      node.worker().meet(other->number, incarnationOf(*other));
+      other->worker().meet(node.number, incarnationOf(node));
+    }
+  }
+  static uint64_t incarnationOf(Node& node) { return node.worker().view().header->constants.incarnation; }
   void dropLinks(uint16_t node, bool isHost) {
     for (auto& link : links) {
       if (link->from().number != node && link->to().number != node) continue;
@@ -160,8 +170,11 @@ struct World {
     const auto from = static_cast<uint16_t>(random.below(NODES) + 1);
     const auto to = static_cast<uint16_t>(random.below(NODES) + 1);
     if (from == to || isCrashed(from) || isCrashed(to) || isCut(from) || isCut(to)) return;
-    // A heartbeat goes behind the frames of the steward's link.
-    at(to).worker().heard(from, 0, at(from).worker().watermarkMs(to));
+    // Of another epoch nothing is believed: who leads less there says nothing of the rest.
+    Worker& hearer = at(to).worker();
+    const bool isOfThisEpoch = at(from).worker().installedEpoch() == hearer.installedEpoch();
+    const uint64_t watermarkMs = isOfThisEpoch ? at(from).worker().watermarkMs(to) : hearer.peerNews(from).watermarkMs;
+    hearer.heard(from, incarnationOf(at(from)), watermarkMs);
   }
   bool isCut(uint16_t number) const { return absence == Absence::AWAY && number == absentee; }
 
@@ -180,9 +193,8 @@ struct World {
     if (absence != Absence::AWAY) return;
     absence = Absence::RETURNING;
     Node& node = at(absentee);
-    isCold = hasCrashed && random.below(2) == 0;
     if (hasCrashed) {
-      if (isCold) {
+      if (random.below(2) == 0) {
         node.memory.reset();
         node.open();
       } else {
@@ -191,6 +203,7 @@ struct World {
       }
       node.addWorker();
       connect(node);
+      greet(node);
     }
     hasCrashed = false;
     hasMerged.assign(SLOTS, false);
@@ -245,7 +258,7 @@ struct World {
     if (node.worker().installedEpoch() != epoch || node.state(slot) != SlotState::TAKING_OVER) return;
     const rows::Epoch& newest = epochs.back();
     const bool wasInSync = (node.flags(slot) & SlotFlag::DETACHED) != 0;
-    const uint64_t sinceMs = wasInSync ? node.worker().peerNews(leaderBefore(node, slot)).watermarkMs : 0;
+    const uint64_t sinceMs = wasInSync ? node.worker().view().rows[slot].heldUntilMs : 0;
     for (const bool isAsking : {false, true}) {
       for (uint32_t i = 1; i < ROW_MAX; i++) {
         const uint16_t other = newest.rows[slot * ROW_MAX + i];
@@ -256,11 +269,6 @@ struct World {
       }
     }
     node.worker().finishTakeOver(epoch, onlySlot(slot), 0);
-  }
-  // Of the epoch before the one in which this node began to lead.
-  uint16_t leaderBefore(Node& node, uint32_t slot) const {
-    const uint32_t leaderEpoch = node.worker().view().rows[slot].leaderEpoch;
-    return epochs[leaderEpoch - 2].rows[slot * ROW_MAX];
   }
 
   void catchUpOne() {
@@ -275,7 +283,6 @@ struct World {
     }
     if (absence == Absence::RETURNING && other == absentee) {
       const std::string states = node.worker().states();
-      if (isCold) node.worker().failCatchUp(other, notMerged(), 0);
       for (uint32_t slot = 0; slot < SLOTS; slot++) {
         if (leaderOf(slot) != number || hasMerged[slot]) continue;
         if (static_cast<SlotState>(states[slot]) != SlotState::PRIMARY) continue;
@@ -285,14 +292,6 @@ struct World {
     }
     catchUp(node, node.worker(), at(other), 200 + random.below(2000));
   }
-  std::string notMerged() const {
-    std::string bits(SLOTS / 8, 0);
-    for (uint32_t slot = 0; slot < SLOTS; slot++) {
-      if (!hasMerged[slot]) bits[slot / 8] = static_cast<char>(bits[slot / 8] | 1 << (slot & 7));
-    }
-    return bits;
-  }
-
   void killWorker() {
     const auto number = static_cast<uint16_t>(random.below(NODES) + 1);
     if (isCrashed(number) || at(number).workers.size() < 2) return;
@@ -405,7 +404,6 @@ struct World {
   Absence absence = Absence::NONE;
   uint16_t absentee = NOBODY;
   bool hasCrashed = false;
-  bool isCold = false;
   std::vector<bool> hasMerged = std::vector<bool>(SLOTS, false);
   std::vector<rows::Epoch> epochs;
   std::vector<std::unique_ptr<Node>> nodes;

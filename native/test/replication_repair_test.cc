@@ -77,6 +77,15 @@ TEST("what a leader said of all it wrote stands when it comes back empty, until 
   CHECK(copy.worker().peerNews(1).watermarkMs == 77);
 }
 
+TEST("what an empty memory says does not count as its predecessor's, though neither was met") {
+  Pair pair;
+  Node& copy = pair.copy;
+  copy.worker().heard(1, 0xaa, 5);
+  copy.worker().heard(1, 0xbb, 77);
+  CHECK(copy.worker().peerNews(1).watermarkMs == 5);
+  CHECK(copy.worker().meet(1, 0xbb));
+}
+
 // ---- what is gone --------------------------------------------------------------------------------------------------
 
 TEST("a deleted key does not come back from a copy that was away, even when its tombstone is gone") {

@@ -52,12 +52,13 @@ class Node {
     options.valueBytesMax = 128 * 1024;
     options.geometry = {SEGMENTS, SLOTS / SEGMENTS, 64 * 1024, 1024};
     options.manualClock = true;
-    options.seed = number;
+    options.seed = number * 1'000u;
     options.file = file;
     open();
   }
   void open() {
     Failure failure;
+    options.seed++;  // so that each memory has its own incarnation
     memory = Memory::create(options, &failure);
     if (memory == nullptr) printf("no memory: %s %s\n", failure.code, failure.message.c_str());
     CHECK(memory != nullptr);
