@@ -40,7 +40,9 @@ export function planned(known: Candidates, { away, isSettled }: Situation): Chan
     const mayBegin = isSettled && areAllIn(known);
     return mayBegin && !isSameList(wanted, base) ? { base, next: [...wanted], isCancelled: false } : stays;
   }
-  if (isSettled && isDone(known)) return isCancelled ? none : { base: next, next: undefined, isCancelled: false };
+  // Whoever was away or returning had no part in it yet, by the rows of the epoch that stands.
+  const wereAllPart = current.away.length + current.returning.length === 0;
+  if (isSettled && wereAllPart && isDone(known)) return isCancelled ? none : { ...none, base: next };
   if (isCancelled) return stays;
   const left = next.filter(({ name }) => !away.includes(name) || base.some((member) => member.name === name));
   if (left.length < next.length) return isSameList(left, base) ? none : { base, next: left, isCancelled: false };

@@ -92,6 +92,10 @@ describe('a planned change', () => {
   test('does not end without the word of everybody', () => {
     expect(plan({ base: 'ab', alive: 'ab', epoch: { next: listOf('abc') }, isDone: true })).toBe('ab > abc');
   });
+  test('does not end before whoever was away or returning had part in it', () => {
+    const epoch = { next: listOf('ac'), returning: ['c'] };
+    expect(plan({ base: 'abc', alive: 'abc', wanted: { b: 'drain' }, epoch, isDone: true })).toBe('abc > ac');
+  });
   test('shrinks when one of several who were to come is gone, and is over when all are', () => {
     expect(plan({ base: 'ab', alive: 'abc', epoch: { next: listOf('abcd') }, away: ['d'] })).toBe('ab > abc');
     expect(plan({ base: 'ab', alive: 'ab', epoch: { next: listOf('abc') }, away: ['c'] })).toBe('ab');
