@@ -139,6 +139,12 @@ export class SimClient {
     });
   }
 
+  /** Who is connected to the others would have been pushed what is new. */
+  refreshAnywhere(): void {
+    const member = this.#routes.table.members.findIndex((_, at) => this.linkOf(at)?.isGreeted === true);
+    if (member >= 0) this.refresh(member);
+  }
+
   #adopt(value: Buffer): void {
     const topology = parseTopology(value.toString());
     if (topology.epoch <= this.#routes.topology.epoch) return;
@@ -275,7 +281,9 @@ class Attempt {
       );
     }
     const isSent = target !== NO_NODE && this.#ask(target);
-    if (!isSent) this.#mishap('notReady', slot);
+    if (isSent) return;
+    this.client.refreshAnywhere();
+    this.#mishap('notReady', slot);
   }
 
   #leaderOf(slot: number): number {

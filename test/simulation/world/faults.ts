@@ -23,6 +23,7 @@ export interface FaultPlan {
 export class Faults {
   readonly #plans: readonly FaultPlan[];
   readonly #undo = new Set<() => void>();
+  readonly #isolated = new Set<string>();
   #strikes: Strikes | undefined;
   #isOver = false;
 
@@ -37,6 +38,11 @@ export class Faults {
       if (allowed !== undefined) return allowed.has(name);
       return isAsked !== true && random.chance(0.5);
     });
+  }
+
+  /** Memories are lost in this run, so that nobody else may be out of reach meanwhile. */
+  get #isLosing(): boolean {
+    return this.names.includes('node killed') || this.names.includes('change struck');
   }
 
   get names(): string[] {
@@ -114,25 +120,31 @@ export class Faults {
    * bounds.
    */
   #mayLose(node: SimNode): boolean {
-    const { view, layout } = this.world;
-    const isPart = ({ name }: SimNode): boolean => view.members.some((member) => member.name === name);
+    const { view } = this.world;
     if (view.members.some(({ state }) => state === 'away' || state === 'returning')) return false;
-    const parts = this.#here().filter(isPart);
-    if (parts.some(({ isUp }) => !isUp)) return false;
-    // Whoever is on the way in holds nothing yet that others do not; but who is to be lost must be in one epoch.
+    const parts = this.#parts();
+    // A change that was just published finds everybody where they were.
+    const isInEpoch = ({ arena }: SimNode): boolean => arena.epoch() >= view.epoch - Number(view.next !== undefined);
+    return parts.includes(node) && this.#isolated.size === 0 && this.#isAllInPlace(parts) && parts.every(isInEpoch);
+  }
+
+  /** Those who have a part in the epoch. */
+  #parts(): SimNode[] {
+    const { members } = this.world.view;
+    return this.#here().filter(({ name }) => members.some((member) => member.name === name));
+  }
+
+  /** Nobody is down, or has come back and not got yet what it lost. Who is on the way in need not have it yet. */
+  #isAllInPlace(nodes: readonly SimNode[]): boolean {
+    const { layout } = this.world;
     const isReceiving = (slot: number, number: number): boolean => layout.roleOf(slot, number) === RowRole.RECEIVER;
-    return (
-      isPart(node) &&
-      parts.every((one) => {
-        // A change that was just published finds everybody where they were.
-        if (one.arena.epoch() < view.epoch - Number(view.next !== undefined)) return false;
-        const states = one.states();
-        return states.every((state, slot) => {
-          if (state === SlotState.TAKING_OVER) return false;
-          return state !== SlotState.JOINING || isReceiving(slot, one.member.number);
-        });
-      })
-    );
+    return nodes.every((node) => {
+      if (!node.isUp) return false;
+      return node.states().every((state, slot) => {
+        if (state === SlotState.TAKING_OVER) return false;
+        return state !== SlotState.JOINING || isReceiving(slot, node.member.number);
+      });
+    });
   }
 
   #all(): FaultPlan[] {
@@ -205,12 +217,15 @@ export class Faults {
         meanPauseMs: 500,
         run: () => {
           const { name } = this.#node();
+          if (this.#isLosing && !this.#isAllInPlace(this.#parts())) return;
+          this.#isolated.add(name);
           const others = this.#here().filter((other) => other.name !== name);
           for (const other of others) for (const way of this.#ways(name, other.name)) world.network.cut(...way);
           world.registry.faults.unreachable.add(name);
           this.#for(2_000, () => {
             for (const other of others) for (const way of this.#ways(name, other.name)) world.network.mend(...way);
             world.registry.faults.unreachable.delete(name);
+            this.#isolated.delete(name);
           });
         },
       },
