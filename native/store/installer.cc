@@ -110,10 +110,9 @@ void setMoment(const View& view, uint16_t slot, const SlotMoment& moment) {
 }
 
 void distrustSegment(View& view, uint32_t segment) {
-  const uint32_t rf = view.header->rf.load(std::memory_order_relaxed);
   for (uint32_t i = 0; i < view.geometry.slotsPerSegment; i++) {
     const auto slot = static_cast<uint16_t>(segment * view.geometry.slotsPerSegment + i);
-    setMoment(view, slot, afterLoss(momentOf(view, slot), rf));
+    setMoment(view, slot, afterLoss(momentOf(view, slot), view.isOnlyCopy(slot)));
     if (view.rows != nullptr) view.rows[slot].heldUntilMs = 0;
   }
 }
@@ -195,11 +194,11 @@ void Installer::installSlot(const Installation& installation, uint16_t slot) {
   const int rank = rankOfNode(row, view_.nodeNumber);
   SlotArrival arrival;
   arrival.epoch = installation.epoch;
-  arrival.rf = installation.rf;
   arrival.leader = leaderOf(row);
   arrival.isLeader = arrival.leader == view_.nodeNumber;
   arrival.isCopy = !arrival.isLeader && rank >= 0 && roleOf(row.roles[rank]) != RowRole::AWAY;
   arrival.isFounding = installation.isFounding;
+  arrival.isAlone = installation.rf == 1 && (row.length == 1 || view_.rows == nullptr);
   const bool isHanded = view_.rows != nullptr && wasHandedUnnoticed(view_.rows[slot], before, arrival);
   const SlotMoment after = afterInstall(isHanded ? afterYield(before, arrival.leader) : before, arrival);
   if (view_.rows == nullptr) {
@@ -301,7 +300,7 @@ void Installer::resume(bool isWhole) {
 
 // The others may still believe that they are in sync with what this node was before.
 void Installer::resumeSlot(uint16_t slot, bool isWhole) {
-  const SlotMoment after = afterResume(momentOf(view_, slot), isWhole, view_.header->rf.load());
+  const SlotMoment after = afterResume(momentOf(view_, slot), isWhole, view_.isOnlyCopy(slot));
   setMoment(view_, slot, after);
   if (view_.rows == nullptr) return;
   Peers peers(view_);

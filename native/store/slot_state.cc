@@ -5,10 +5,12 @@ namespace henge {
 namespace {
 
 SlotState whenLeading(const SlotMoment& before, const SlotArrival& arrival) {
-  const bool isFirst = arrival.isFounding && before.epoch == 0;
-  if (arrival.rf == 1 || isFirst) return SlotState::PRIMARY;
   // Given away: the next leader may have led already, and be gone now.
   const bool isGiven = (before.flags & SlotFlag::GIVEN) != 0;
+  const bool isFirst = arrival.isFounding && before.epoch == 0;
+  const bool ledOrNew = before.leader == 0 || before.leader == arrival.leader;
+  const bool isOnlyOne = arrival.isAlone && !isGiven && ledOrNew;
+  if (isFirst || isOnlyOne) return SlotState::PRIMARY;
   const bool leadsOn = before.state == SlotState::PRIMARY && before.leader == arrival.leader && !isGiven;
   return leadsOn && isContiguous(before, arrival) ? SlotState::PRIMARY : SlotState::TAKING_OVER;
 }
@@ -20,13 +22,15 @@ SlotState whenCopy(const SlotMoment& before, const SlotArrival& arrival) {
 }
 
 // What goes along with a state that stays; and what whoever was in sync brings into the reign of the next leader: it
-// counts when that one takes over, until yet another one leads.
+// counts when that one takes over, until yet another one leads. Who led without having met everybody was not in sync
+// with the one before.
 uint8_t flagsAfter(const SlotMoment& before, SlotState state, bool isGapless, bool isSameLeader) {
   constexpr uint8_t PASSING =
       SlotFlag::DEPOSED | SlotFlag::SEALED | SlotFlag::GIVEN | SlotFlag::GOAL_HEARD | SlotFlag::SETTLED;
   if (before.state == state && isSameLeader) return static_cast<uint8_t>(before.flags & ~PASSING);
   if (state == SlotState::PRIMARY || state == SlotState::REPLICA) return 0;
-  const bool wasInSync = before.state == SlotState::REPLICA || before.state == SlotState::PRIMARY;
+  const bool ledKnowingAll = before.state == SlotState::PRIMARY && (before.flags & SlotFlag::POSSIBLE_LOSS) == 0;
+  const bool wasInSync = before.state == SlotState::REPLICA || ledKnowingAll;
   if (isGapless && wasInSync) return SlotFlag::DETACHED;
   return isSameLeader ? static_cast<uint8_t>(before.flags & SlotFlag::DETACHED) : 0;
 }
@@ -53,16 +57,16 @@ SlotMoment afterInstall(const SlotMoment& before, const SlotArrival& arrival) {
   return after;
 }
 
-SlotMoment afterResume(const SlotMoment& before, bool isWhole, uint32_t rf) {
-  SlotMoment after = isWhole ? before : afterLoss(before, rf);
+SlotMoment afterResume(const SlotMoment& before, bool isWhole, bool isAlone) {
+  SlotMoment after = isWhole ? before : afterLoss(before, isAlone);
   if (after.state == SlotState::REPLICA) after.state = SlotState::JOINING;
   if (after.state == SlotState::JOINING) after.flags = 0;
   return after;
 }
 
-SlotMoment afterLoss(const SlotMoment& before, uint32_t rf) {
+SlotMoment afterLoss(const SlotMoment& before, bool isAlone) {
   SlotMoment after = before;
-  if (rf == 1) return after;
+  if (isAlone) return after;
   if (before.state == SlotState::PRIMARY || before.state == SlotState::TAKING_OVER) {
     after.state = SlotState::TAKING_OVER;
     after.flags = static_cast<uint8_t>(before.flags & SlotFlag::DEPOSED);

@@ -9,8 +9,9 @@
 //   TAKING_OVER  TAKING_OVER                 JOINING                      NONE                 TAKING_OVER
 //
 // A gap: the epoch before this one was never installed here, so somebody else may have led meanwhile. Other: the leader
-// is not the one it was. What changes hands in the middle of an epoch is worker_handover.cc's. With one copy of
-// everything (rf 1) whoever leads is PRIMARY: there is nobody to take over from.
+// is not the one it was. What changes hands in the middle of an epoch is worker_handover.cc's. Whoever is alone with a
+// slot, the one copy that a cluster keeps (rf 1), is PRIMARY unless it knows of another one that led: there is nobody
+// to take over from.
 #pragma once
 
 #include "replication.h"
@@ -28,19 +29,19 @@ struct SlotMoment {
 // What a new epoch says of a slot, seen from one node.
 struct SlotArrival {
   uint32_t epoch = 0;
-  uint32_t rf = 1;
   uint16_t leader = 0;
   bool isLeader = false;
   bool isCopy = false;
   bool isFounding = false;
+  bool isAlone = false;  // the only copy, and no other is wanted
 };
 
 bool isContiguous(const SlotMoment& before, const SlotArrival& arrival);
 SlotMoment afterInstall(const SlotMoment& before, const SlotArrival& arrival);
 // A process took up a memory that an earlier one left; `isWhole`: nothing can have been lost.
-SlotMoment afterResume(const SlotMoment& before, bool isWhole, uint32_t rf);
+SlotMoment afterResume(const SlotMoment& before, bool isWhole, bool isAlone);
 // A scrub found that something is gone.
-SlotMoment afterLoss(const SlotMoment& before, uint32_t rf);
+SlotMoment afterLoss(const SlotMoment& before, bool isAlone);
 // The slot's leader says that this copy is in sync.
 SlotMoment afterSynced(const SlotMoment& before);
 // The leader of the slot is not heard any more.

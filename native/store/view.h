@@ -91,6 +91,11 @@ struct View {
     return peerSlots + static_cast<size_t>(segment) * PEERS_MAX + peer;
   }
 
+  // One copy is all there is to be, and the slot is on no other node, nor on its way to one.
+  bool isOnlyCopy(uint16_t slot) const {
+    return header->rf.load(std::memory_order_relaxed) == 1 && (rows == nullptr || rows[slot].length <= 1);
+  }
+
   uint64_t hash(std::string_view key) const { return hashOf(seed, key.data(), key.size()); }
 
   // The largest payload a record or fragment holds: an eighth of a region, so that a region's end wastes little.

@@ -15,10 +15,9 @@ SlotMoment moment(SlotState state, uint16_t leader, uint8_t flags = 0, uint32_t 
   return {state, flags, epoch, leader, 3};
 }
 
-SlotArrival arrival(uint16_t leader, bool isCopy = true, uint32_t epoch = 6, uint32_t rf = 2) {
+SlotArrival arrival(uint16_t leader, bool isCopy = true, uint32_t epoch = 6) {
   SlotArrival made;
   made.epoch = epoch;
-  made.rf = rf;
   made.leader = leader;
   made.isLeader = leader == ME;
   made.isCopy = isCopy && leader != ME;
@@ -31,7 +30,12 @@ TEST("whoever leads first, at the beginning or as the only copy, is primary") {
   first.isFounding = true;
   CHECK(afterInstall(SlotMoment{}, first).state == SlotState::PRIMARY);
   CHECK(afterInstall(moment(SlotState::NONE, OTHER), first).state == SlotState::TAKING_OVER);
-  CHECK(afterInstall(moment(SlotState::NONE, OTHER, 0, 2), arrival(ME, false, 9, 1)).state == SlotState::PRIMARY);
+  SlotArrival alone = arrival(ME, false, 9);
+  alone.isAlone = true;
+  CHECK(afterInstall(SlotMoment{}, alone).state == SlotState::PRIMARY);
+  CHECK(afterInstall(moment(SlotState::PRIMARY, ME, 0, 2), alone).state == SlotState::PRIMARY);
+  CHECK(afterInstall(moment(SlotState::PRIMARY, ME, SlotFlag::GIVEN, 2), alone).state == SlotState::TAKING_OVER);
+  CHECK(afterInstall(moment(SlotState::NONE, OTHER, 0, 2), alone).state == SlotState::TAKING_OVER);
 }
 
 TEST("a primary stays one, unless it missed an epoch") {
@@ -68,13 +72,18 @@ TEST("a new leader takes over, and remembers whether it was in sync") {
   CHECK(afterTakeOver(moment(SlotState::JOINING, OTHER), 0).state == SlotState::JOINING);
 }
 
+TEST("who led without having met everybody was not in sync, and does not say so to the next leader") {
+  CHECK(afterInstall(moment(SlotState::PRIMARY, ME), arrival(OTHER)).flags == SlotFlag::DETACHED);
+  CHECK(afterInstall(moment(SlotState::PRIMARY, ME, SlotFlag::POSSIBLE_LOSS), arrival(OTHER)).flags == 0);
+}
+
 TEST("a memory taken up again is believed only when it is whole") {
-  CHECK(afterResume(moment(SlotState::PRIMARY, ME), true, 2).state == SlotState::PRIMARY);
-  CHECK(afterResume(moment(SlotState::PRIMARY, ME), false, 2).state == SlotState::TAKING_OVER);
-  CHECK(afterResume(moment(SlotState::PRIMARY, ME), false, 1).state == SlotState::PRIMARY);
-  CHECK(afterResume(moment(SlotState::REPLICA, OTHER), true, 2).state == SlotState::JOINING);
-  CHECK(afterLoss(moment(SlotState::TAKING_OVER, ME, SlotFlag::DETACHED), 2).flags == 0);
-  CHECK(afterLoss(moment(SlotState::REPLICA, OTHER), 2).state == SlotState::JOINING);
+  CHECK(afterResume(moment(SlotState::PRIMARY, ME), true, false).state == SlotState::PRIMARY);
+  CHECK(afterResume(moment(SlotState::PRIMARY, ME), false, false).state == SlotState::TAKING_OVER);
+  CHECK(afterResume(moment(SlotState::PRIMARY, ME), false, true).state == SlotState::PRIMARY);
+  CHECK(afterResume(moment(SlotState::REPLICA, OTHER), true, false).state == SlotState::JOINING);
+  CHECK(afterLoss(moment(SlotState::TAKING_OVER, ME, SlotFlag::DETACHED), false).flags == 0);
+  CHECK(afterLoss(moment(SlotState::REPLICA, OTHER), false).state == SlotState::JOINING);
 }
 
 TEST("what others say changes only what it can") {

@@ -369,7 +369,8 @@ export class ClusterMap {
     this.#isFar = isFar;
     this.#leads = routes.whoLeads();
     this.only = links.length === 1 ? links[0] : undefined;
-    for (const link of links) if (link !== undefined) link.pipeline.patienceMs = topology.rf > 1 ? FAILOVER_MS_MAX : 0;
+    const patienceMs = topology.members.length > 1 ? FAILOVER_MS_MAX : 0;
+    for (const link of links) if (link !== undefined) link.pipeline.patienceMs = patienceMs;
     this.#look();
   }
 

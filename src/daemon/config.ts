@@ -260,15 +260,15 @@ function checkTogether(config: Config): void {
 }
 
 /** Nodes on one machine find the secret in the registry's folder (secret.ts); others must be given it. */
-function checkRegistry({ registry, rf, secretFile }: Config): void {
+function checkRegistry({ registry, secretFile }: Config): void {
   try {
-    if (parseRegistryLocation(registry).kind === 'directory' || rf === 1 || secretFile !== undefined) return;
+    if (parseRegistryLocation(registry).kind === 'directory' || secretFile !== undefined) return;
   } catch (cause) {
     throw new ConfigError(`--${cause instanceof Error ? cause.message : String(cause)}`);
   }
   throw new ConfigError(
-    `--rf ${rf}: nodes that keep copies of each other's items prove to each other that they belong together; ` +
-      'give all of them the same --secret-file FILE with at least 16 characters, or say --rf 1',
+    `--registry ${maskPasswords(registry)}: nodes prove to each other that they belong together; ` +
+      'give all of them the same --secret-file FILE with at least 16 characters',
   );
 }
 

@@ -247,12 +247,12 @@ export class Daemon implements NodeState {
   /** Puts the epoch in place, unless workers use the memory: they do that themselves, and know what was before. */
   #prepare(isFounding: boolean): void {
     const { arena, orphans } = this.#parts;
-    const { rf, onPartition } = this.#config;
+    const { onPartition } = this.#config;
     // Until the node's name is held nobody counts on its writes. The control plane lifts this fence, and moves it.
     arena.setFence(onPartition === 'fence' ? 1 : 0);
     if (orphans !== undefined) return;
-    resume(arena, rf);
-    arena.install(installationOf(this.topology, isFounding || rf === 1, this.#rows.of(this.topology)));
+    resume(arena);
+    arena.install(installationOf(this.topology, isFounding, this.#rows.of(this.topology)));
   }
 
   async #serve(): Promise<void> {

@@ -28,8 +28,8 @@ export async function obtainMemory(config: Config, { nodeNumber, secret, orphans
       valueBytesMax: config.maxValue,
       nodeName: config.name,
       nodeNumber,
-      replicated: config.rf > 1,
-      ...(config.rf > 1 && { hashSeed: hashSeedOf(secret) }),
+      replicated: true,
+      hashSeed: hashSeedOf(secret),
       ...(config.arena !== undefined && { file: config.arena }),
     });
   const origin = adopted === undefined ? arena.origin : 'adopted';
@@ -47,7 +47,6 @@ function hashSeedOf(secret: string): bigint {
  * Readies a memory that no worker uses for the epoch that is current: what it led it leads again if nothing can be
  * missing, and what was a copy has to be declared in sync.
  */
-export function resume({ origin, resume }: NativeArena, rf: number): void {
-  // Without copies there is nothing to take over from.
-  if (origin !== 'new') resume(rf === 1 || origin === 'warm');
+export function resume({ origin, resume }: NativeArena): void {
+  if (origin !== 'new') resume(origin === 'warm');
 }

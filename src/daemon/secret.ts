@@ -1,7 +1,6 @@
 /**
  * The cluster's secret, by which nodes know each other: out of a file, or, for nodes that share a registry folder and
- * so a machine and a user, made by the first of them and kept in that folder. With one copy of everything nodes have
- * nothing to say to each other, and need none.
+ * so a machine and a user, made by the first of them and kept in that folder.
  */
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';
@@ -13,10 +12,10 @@ const SECRET_CHARACTERS_MIN = 16;
 const SECRET_BYTES = 32;
 
 /** Empty when the cluster has none. @throws ConfigError */
-export async function clusterSecret(config: Pick<Config, 'secretFile' | 'registry' | 'rf'>): Promise<string> {
+export async function clusterSecret(config: Pick<Config, 'secretFile' | 'registry'>): Promise<string> {
   if (config.secretFile !== undefined) return secretIn(config.secretFile);
   const registry = parseRegistryLocation(config.registry);
-  if (config.rf === 1 || registry.kind !== 'directory') return '';
+  if (registry.kind !== 'directory') return '';
   const file = join(registry.path, '.secret');
   await makeSecret(registry.path, file);
   return secretIn(file);

@@ -100,7 +100,7 @@ export interface Installation {
   readonly rows: Uint16Array;
   /** RowRole (src/ring/overlay.ts) of each entry of `rows`. */
   readonly roles: Uint8Array;
-  /** This memory may lead at once: the cluster begins with this epoch, or has one copy of everything. */
+  /** This memory may lead at once: the cluster begins with this epoch. */
   readonly isFounding: boolean;
 }
 

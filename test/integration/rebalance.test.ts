@@ -105,3 +105,27 @@ test('a member gets another weight while it runs, and with it another part of th
 async function weightOf(client: Henge, name: string): Promise<number | undefined> {
   return (await client.topology()).members.find((member) => member.name === name)?.weight;
 }
+
+test('a cluster with one copy of everything grows and shrinks under load: no request fails, nothing is lost', {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  await using cluster = await TestCluster.start('ab', '--rf=1', '--workers=1');
+  await using client = await Henge.connect({ seeds: [...cluster.seeds] });
+  await client.setMany(OLD);
+  const load = new SteadyLoad(client, KEYS, 'one');
+  await load.goesOn(KEYS.length);
+
+  await cluster.startNode('c');
+  await published(cluster, 'abc', 'abc');
+  await load.goesOn(KEYS.length);
+  expect(await ask(cluster.node('b'), 'a/drain')).toBe(202);
+  expect(await cluster.node('a').ended).toBe(0);
+  await load.goesOn(KEYS.length);
+  await load.stop();
+
+  expect([load.failures, load.lastFailure]).toEqual([0, undefined]);
+  expect(await load.lost()).toEqual([]);
+  expect(await missing(client)).toBe(0);
+  const { possibleLossSlots } = (await client.stats('b')) as { readonly possibleLossSlots: number };
+  expect(possibleLossSlots).toBe(0);
+});

@@ -81,8 +81,8 @@ test('a node that is killed and comes back empty has lost what it alone held', {
   });
 });
 
-test('a node that is killed and stays away fails its callers', { timeout: TIMEOUT_MS }, async () => {
-  await using cluster = await TestCluster.start('abc', '--rf=1', '--workers=1');
+test('a node that is killed and waited for fails its callers', { timeout: TIMEOUT_MS }, async () => {
+  await using cluster = await TestCluster.start('abc', '--rf=1', '--workers=1', '--on-partition=fence');
   const henge = commandFor(cluster.seeds.join(','));
   const { outcome } = await begin(henge, '--duration=10s');
   cluster.node('c').killAll();

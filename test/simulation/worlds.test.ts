@@ -4,7 +4,7 @@
  */
 import { expect, it } from 'vitest';
 import { simulate } from './run.js';
-import { CUT_OFF_FOR_LONG, EPOCHS_MISSED } from './worlds.js';
+import { CUT_OFF_FOR_LONG, EPOCHS_MISSED, ONE_COPY, ONE_COPY_STRUCK } from './worlds.js';
 
 const SEEDS = 16;
 const TIMEOUT_MS = 300_000;
@@ -12,6 +12,8 @@ const TIMEOUT_MS = 300_000;
 it.each([
   ['leaders are cut off for long', CUT_OFF_FOR_LONG],
   ['nodes miss epochs', EPOCHS_MISSED],
+  ['members of a cluster with one copy of everything change', ONE_COPY],
+  ['they change, and machines fail', ONE_COPY_STRUCK],
 ] as const)(
   'every promise is kept while %s',
   (_, options) => {

@@ -19,7 +19,7 @@
  * Membership. Who is wanted and lives is to be in the base, with the weight and zone its record says (planned.ts);
  * while data moves for that, deaths and returns are dealt with as ever.
  *
- * With one copy of everything there is nothing to fail over to: a lost node's slots wait for it.
+ * With one copy of everything nothing is different: others lead a lost node's slots, without its items.
  */
 import {
   type AliveRecord,
@@ -36,7 +36,6 @@ const SILENT_ROUNDS = 2;
 
 export interface Known {
   readonly self: string;
-  readonly rf: number;
   readonly isFencing: boolean;
   readonly ttlMs: number;
   readonly graceMs: number;
@@ -64,7 +63,6 @@ export type Decision =
 const NOTHING: Decision = { kind: 'nothing' };
 
 export function decide(known: Known, nowMs: number): Decision {
-  if (known.rf === 1) return renewal(known, () => true);
   const round = freshRound(known, nowMs);
   const unknown = namesToProbe(known, round);
   if (unknown.length > 0) return { kind: 'probe', names: unknown };

@@ -235,7 +235,7 @@ export class ControlPlane {
   }
 
   #known(nowMs: number): Known {
-    const { name: self, rf, isFencing, ttlMs, graceMs, rejoinWindowMs } = this.#options;
+    const { name: self, isFencing, ttlMs, graceMs, rejoinWindowMs } = this.#options;
     const lapsed = participantsOf(this.#topology.value.current).flatMap(({ name }) => {
       const isExpected = (this.#members.get(name)?.value.incarnation ?? '') === '';
       const sinceMs = this.#leases.lapsedAtMs(name, nowMs, isExpected ? graceMs : PATIENCE_LIVES * ttlMs);
@@ -243,7 +243,6 @@ export class ControlPlane {
     });
     return {
       self,
-      rf,
       isFencing,
       ttlMs,
       graceMs,

@@ -110,8 +110,7 @@ export class WorkerCore {
     this.#view = view;
     this.#pace.adopt(view.rebalance);
     this.#topologies.known(view.epoch);
-    // With one copy of everything the nodes have nothing to say to each other.
-    if (view.rf > 1) this.#peers.adopt(view.members);
+    this.#peers.adopt(view.members);
     this.#settle();
     return true;
   }
@@ -186,7 +185,7 @@ export class WorkerCore {
     const before = this.#layout;
     const isSteward = this.#env.native.isSteward();
     this.#view = view;
-    this.#layout = isSteward && view.rf > 1 ? new Layout(view, this.#rows.of(view)) : undefined;
+    this.#layout = isSteward ? new Layout(view, this.#rows.of(view)) : undefined;
     this.#takeOvers.reset();
     this.#digests.reset();
     this.#handOvers.reset();
@@ -198,7 +197,7 @@ export class WorkerCore {
     if (before !== undefined && this.#layout !== undefined) this.#history.advance(before, this.#layout);
     else this.#history.forget();
     // Take-overs do not wait for the next tick: somebody's writes are waiting for them.
-    if (view.rf > 1 && this.#isAtWork()) this.#considerTakeOvers(this.#survey());
+    if (this.#isAtWork()) this.#considerTakeOvers(this.#survey());
   }
 
   /** Puts the epoch in place, unless somebody did so already. */
@@ -292,8 +291,7 @@ export class WorkerCore {
   }
 
   #work(): void {
-    const { rf, members } = this.#view as TopologyView;
-    if (rf > 1) this.#tendCopies(members);
+    this.#tendCopies((this.#view as TopologyView).members);
     const survey = this.#survey();
     this.#drops.tick(survey.states, survey.layout);
     this.#report(survey);
@@ -323,13 +321,13 @@ export class WorkerCore {
 
   /** At once what others wait for; the rest, which changes all the time while data moves, twice a second. */
   #report(survey: Survey): void {
-    const { epoch, rf } = this.#view as TopologyView;
+    const { epoch } = this.#view as TopologyView;
     const { layout, states, flags } = survey;
     const self = this.#env.self.number;
     const handOvers = countHandOvers(layout, states, { flags, self });
     const isForNothing = (slot: number): boolean =>
       layout.view.isCancelled === true && layout.roleOf(slot, self) === RowRole.RECEIVER;
-    const holdings = reportOf({ epoch, rf, states, flags, isForNothing });
+    const holdings = reportOf({ epoch, states, flags, isForNothing });
     const awaited = JSON.stringify({ ...holdings, isHandedOver: handOvers === 0 });
     const nowMs = this.#env.monoMs();
     if (awaited === this.#reported && nowMs < this.#reportAtMs) return;
@@ -345,17 +343,14 @@ export class WorkerCore {
 
 interface Holdings {
   readonly epoch: number;
-  readonly rf: number;
   readonly states: Uint8Array;
   readonly flags: Uint8Array;
   /** Whether a copy here was to be had by a change that is called off: nobody waits for it. */
   readonly isForNothing: (slot: number) => boolean;
 }
 
-/** With one copy of everything there is nothing to be in sync with. */
 function reportOf({
   epoch,
-  rf,
   states,
   flags,
   isForNothing,
@@ -369,5 +364,5 @@ function reportOf({
     if (isJoining || state === SlotState.TAKING_OVER || isDetached) isSynced = false;
     if (state === SlotState.PRIMARY && (flag & SlotFlag.POSSIBLE_LOSS) !== 0) possibleLossSlots++;
   }
-  return { epoch, syncedEpoch: isSynced || rf === 1 ? epoch : 0, possibleLossSlots };
+  return { epoch, syncedEpoch: isSynced ? epoch : 0, possibleLossSlots };
 }

@@ -20,8 +20,7 @@ export class Layout {
     this.slots = rows.rows.length / ROW_MAX;
     this.#bases = rows.bases;
     this.goals = rows.goals;
-    // With one copy of everything there is nobody to ask: whoever leads may.
-    this.installation = installationOf(view, view.rf === 1, rows);
+    this.installation = installationOf(view, false, rows);
   }
 
   get epoch(): number {

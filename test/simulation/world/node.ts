@@ -250,7 +250,7 @@ export class SimNode implements Machine {
       valueBytesMax: 1_024,
       nodeName: this.name,
       nodeNumber: this.member.number,
-      replicated: this.world.options.rf > 1,
+      replicated: true,
       geometry: GEOMETRY,
       clock: 'manual',
       seed: (BigInt(this.world.seed) << 20n) | BigInt(this.member.number << 10) | BigInt(this.#incarnations),

@@ -29,7 +29,6 @@ interface Situation {
   readonly withArena?: string;
   readonly leasesSteadyForMs?: number;
   readonly isFencing?: boolean;
-  readonly rf?: number;
 }
 
 /** The cluster as node `a` knows it: members a, b, c ... in epoch 7, all alive unless said otherwise. */
@@ -69,7 +68,6 @@ function known(situation: Situation): Known {
     new Map(Object.entries(times).map(([name, forMs]) => [name, NOW_MS - forMs]));
   return {
     self: 'a',
-    rf: situation.rf ?? 2,
     isFencing: situation.isFencing ?? false,
     ttlMs: TTL_MS,
     graceMs: GRACE_MS,
@@ -215,12 +213,6 @@ describe('death', () => {
     expect(published({ ...situation, lapsedForMs: { d: TTL_MS } })).toBe('8 away:d returning:');
     const killed = { ...situation.probed, d: 'refused' } as const;
     expect(published({ ...situation, probed: killed, lapsedForMs: { d: 5 } })).toBe('8 away:d returning:');
-  });
-
-  test('one copy of everything is never failed over', () => {
-    expect(decided({ names: 'abc', rf: 1, lapsedForMs: { c: 5 }, probed: { b: 'fit', c: 'refused' } })).toEqual({
-      kind: 'nothing',
-    });
   });
 });
 

@@ -67,7 +67,7 @@ describe('mistakes are refused with a sentence that names the source and the val
     [{ rf: '6' }, /--rf: "6" must be at most 5/],
     [{ onPartition: 'hope' }, /--on-partition: "hope" must be serve or fence/],
     [{ leaseTtl: '10ms' }, /--lease-ttl: "10ms" is less than 1s/],
-    [{ registry: 'etcd:http://10.0.0.1:2379' }, /--rf 2: .* give all of them the same --secret-file/],
+    [{ registry: 'etcd:http://10.0.0.1:2379' }, /--registry etcd:http:\/\/10.0.0.1:2379: .* the same --secret-file/],
     [{ registry: 'etcd:10.0.0.1' }, /--registry address 10.0.0.1 is not http/],
     [{ maxValue: '8mb', memory: '64mb' }, /8388608 bytes \(--max-value\) can never fit/],
     [{ maxValue: '17mb', memory: '1gb' }, /--max-value: "17mb" is more than 16mb/],
