@@ -57,5 +57,6 @@ NAPI_MODULE_INIT() {
   henge::define(env, exports, "listenTcp", henge::listenTcpSocket);
   henge::define(env, exports, "slotOf", henge::slotOfKey);
   henge::define(env, exports, "layOut", henge::layOutRows);
+  henge::define(env, exports, "slotsOfNode", henge::slotsOfNodeIn);
   return exports;
 }

@@ -111,7 +111,35 @@ napi_value layOutRows(napi_env env, napi_callback_info info) {
   setField(env, result, "rows", makeArray(env, rows.rows));
   setField(env, result, "roles", makeArray(env, rows.roles));
   setField(env, result, "bases", makeArray(env, rows.bases));
+  setField(env, result, "leaders", makeArray(env, rows.leaders));
   if (order.hasNext) setField(env, result, "goals", makeArray(env, rows.goals));
+  if (order.hasNext) setField(env, result, "settling", makeArray(env, rows.settling));
+  return result;
+}
+
+napi_value slotsOfNodeIn(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  const Fields fields(env, call.argument(0));
+  const uint16_t* rows = nullptr;
+  const uint8_t* roles = nullptr;
+  size_t entries = 0;
+  size_t entriesOfRoles = 0;
+  int64_t node = 0;
+  if (!fields.isObject() || !readArray(env, fields, "rows", &rows, &entries) ||
+      !readArray(env, fields, "roles", &roles, &entriesOfRoles) || !call.integer(1, "node", 1, UINT16_MAX, &node)) {
+    return nullptr;
+  }
+  const auto isRole = [](uint8_t entry) { return roleOf(entry) <= RowRole::RECEIVER; };
+  if (entries != entriesOfRoles || !std::all_of(roles, roles + entries, isRole)) {
+    napi_throw_range_error(env, nullptr, "roles has the role of each entry of rows");
+    return nullptr;
+  }
+  const SlotsByRole byRole = slotsOfNode(rows, roles, entries / ROW_MAX, static_cast<uint16_t>(node));
+  napi_value result = nullptr;
+  napi_create_array_with_length(env, byRole.size(), &result);
+  for (uint32_t role = 0; role < byRole.size(); role++) {
+    napi_set_element(env, result, role, makeArray(env, byRole[role]));
+  }
   return result;
 }
 

@@ -1,4 +1,4 @@
-// layOut() for JavaScript: the rows of an epoch (ring/rows.h).
+// The rows of an epoch (ring/rows.h) for JavaScript: layOut() and slotsOfNode().
 #pragma once
 
 #include <node_api.h>
@@ -6,5 +6,6 @@
 namespace henge {
 
 napi_value layOutRows(napi_env env, napi_callback_info info);
+napi_value slotsOfNodeIn(napi_env env, napi_callback_info info);
 
 }  // namespace henge

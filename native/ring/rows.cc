@@ -82,16 +82,28 @@ void markLeaders(RowWriter* row, uint16_t nextLeader, bool isCancelled) {
   row->roles[goal] |= isCancelled ? RowMark::FORMER : RowMark::GOAL;
 }
 
-// Who is to lead when the change is done, if the slot gets another leader or other copies; a change that is called off
-// keeps the copies.
-uint16_t goalOf(const RowWriter& row, bool isCancelled) {
-  bool hasOtherCopies = false;
+uint16_t leaderOf(const RowWriter& row) {
+  return row.length == 0 || roleOf(row.roles[0]) == RowRole::AWAY ? uint16_t{0} : row.nodes[0];
+}
+
+// Who is to be handed the slot. 0: nobody.
+uint16_t heirOf(const RowWriter& row) {
   for (uint32_t i = 0; i < row.length; i++) {
     if ((row.roles[i] & RowMark::GOAL) != 0) return row.nodes[i];
-    if ((row.roles[i] & RowMark::NEXT) == 0 || roleOf(row.roles[i]) == RowRole::RECEIVER) hasOtherCopies = true;
   }
-  const bool isLed = row.length > 0 && row.roles[0] != static_cast<uint8_t>(RowRole::AWAY);
-  return hasOtherCopies && !isCancelled && isLed ? row.nodes[0] : uint16_t{0};
+  return 0;
+}
+
+// Where the slot is handed to nobody. A change that is called off keeps the copies.
+bool settles(const RowWriter& row, bool isCancelled) {
+  const auto isOther = [](uint8_t entry) {
+    return (entry & RowMark::NEXT) == 0 || roleOf(entry) == RowRole::RECEIVER;
+  };
+  return !isCancelled && leaderOf(row) != 0 && std::any_of(row.roles, row.roles + row.length, isOther);
+}
+
+void addSlot(std::vector<uint8_t>* bits, size_t slot) {
+  (*bits)[slot >> 3] = static_cast<uint8_t>((*bits)[slot >> 3] | 1 << (slot & 7));
 }
 
 }  // namespace
@@ -108,7 +120,9 @@ Rows layOut(const RowsOrder& order) {
   out.rows.resize(slots * ROW_MAX);
   out.roles.resize(slots * ROW_MAX);
   out.bases.resize(slots * rf);
+  out.leaders.resize(slots);
   if (order.hasNext) out.goals.resize(slots);
+  if (order.hasNext) out.settling.resize((slots + 7) / 8);
   for (size_t slot = 0; slot < slots; slot++) {
     RowWriter row{&out.rows[slot * ROW_MAX], &out.roles[slot * ROW_MAX]};
     const uint16_t* members = &table[slot * ranks];
@@ -116,11 +130,24 @@ Rows layOut(const RowsOrder& order) {
       out.bases[slot * rf + rank] = order.current.numbers[members[rank]];
     }
     writeCurrent(&row, order.current, members, rf, ranks);
+    out.leaders[slot] = leaderOf(row);
     if (!order.hasNext) continue;
     markLeaders(&row, appendNext(&row, order.next, &next[slot * rf], rf), order.isCancelled);
-    out.goals[slot] = goalOf(row, order.isCancelled);
+    out.goals[slot] = heirOf(row);
+    if (out.goals[slot] != 0 || !settles(row, order.isCancelled)) continue;
+    out.goals[slot] = leaderOf(row);
+    addSlot(&out.settling, slot);
   }
   return out;
+}
+
+SlotsByRole slotsOfNode(const uint16_t* rows, const uint8_t* roles, size_t slots, uint16_t node) {
+  SlotsByRole byRole;
+  for (auto& bits : byRole) bits.resize((slots + 7) / 8);
+  for (size_t at = 0; at < slots * ROW_MAX; at++) {
+    if (rows[at] == node) addSlot(&byRole[static_cast<size_t>(roleOf(roles[at]))], at / ROW_MAX);
+  }
+  return byRole;
 }
 
 }  // namespace henge

@@ -3,6 +3,8 @@
 // (src/ring/change.ts). Those files explain it, and a test holds both to the same rows.
 #pragma once
 
+#include <array>
+
 #include "../store/replication.h"
 #include "table.h"
 
@@ -25,10 +27,18 @@ struct Rows {
   std::vector<uint8_t> roles;
   // `rf` entries a slot: who would hold it if nobody were away.
   std::vector<uint16_t> bases;
+  // By slot, who leads it, 0: nobody who is here.
+  std::vector<uint16_t> leaders;
   // By slot, who is to lead it when the change is done, where anything changes; else 0. Empty without a change.
   std::vector<uint16_t> goals;
+  // A bit a slot: it stays with its leader and changes other copies. Empty without a change.
+  std::vector<uint8_t> settling;
 };
 
 Rows layOut(const RowsOrder& order);
+
+// By role, the slots in whose rows a node has it: a bit a slot, slot s in byte s >> 3.
+using SlotsByRole = std::array<std::vector<uint8_t>, static_cast<size_t>(RowRole::RECEIVER) + 1>;
+SlotsByRole slotsOfNode(const uint16_t* rows, const uint8_t* roles, size_t slots, uint16_t node);
 
 }  // namespace henge

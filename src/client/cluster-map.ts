@@ -61,6 +61,8 @@ export class ClusterMap {
   #fetching: Promise<void> | undefined;
   /** A topology whose routes are being made. */
   #coming: { topology: Topology; readonly made: Promise<void> } | undefined;
+  /** Who waits for a topology. */
+  #waiting = 0;
   #ready: (() => void)[] = [];
   readonly #linkOptions: LinkOptions;
   readonly #prefersUnix: boolean;
@@ -169,15 +171,17 @@ export class ClusterMap {
     const links = [...this.allLinks()];
     const link = links.find((one) => one.isUp && !one.isDoubtful) ?? links.find((one) => one.isUp) ?? links[0];
     if (link === undefined) throw this.noLink('no node is known');
-    await this.#adoptTopology(await this.#askTopology(link));
+    await this.#awaited(async () => this.#adoptTopology(await this.#askTopology(link)));
     if (this.#routes === undefined) throw this.noLink('no node is known');
     return this.#routes.topology;
   }
 
   /** Fetches the epoch that a node named from that node, however many ask for it; gives up after a try or two. */
-  async learn(epoch: number, link: Link): Promise<void> {
-    for (let tries = 0; tries < 2 && this.#isUnheard(epoch); tries++) await this.#refresh(link);
-    if (epoch > (this.#routes?.topology.epoch ?? 0)) await this.#coming?.made;
+  learn(epoch: number, link: Link): Promise<void> {
+    return this.#awaited(async () => {
+      for (let tries = 0; tries < 2 && this.#isUnheard(epoch); tries++) await this.#refresh(link);
+      if (epoch > (this.#routes?.topology.epoch ?? 0)) await this.#coming?.made;
+    });
   }
 
   sweep(nowMs: number): void {
@@ -324,11 +328,22 @@ export class ClusterMap {
     return this.#coming.made;
   }
 
+  async #awaited(run: () => Promise<void>): Promise<void> {
+    this.#waiting++;
+    try {
+      await run();
+    } finally {
+      this.#waiting--;
+    }
+  }
+
   /** Never rejects: it is awaited by some and by nobody. Without routes the topology before goes on. */
   async #make(topology: Topology): Promise<void> {
     const isWanted = (): boolean => this.#coming?.topology.epoch === topology.epoch;
     try {
-      const routes = await inTurns(Routes.steps(topology, this.#routes), isWanted);
+      // Calls to a leader in doubt wait for the next one.
+      const isUrgent = (): boolean => this.#waiting > 0 || this.isWary;
+      const routes = await inTurns(Routes.steps(topology, this.#routes), { isWanted, isUrgent });
       const coming = this.#coming;
       if (routes === undefined || coming === undefined) return coming?.made;
       this.#coming = undefined;

@@ -431,6 +431,8 @@ export interface Addon {
   /** CRC16 slot of a key, for tests that compare it with src/ring. */
   slotOf(key: Uint8Array): number;
   layOut(order: RowsOrder): EpochRows;
+  /** By RowRole, the slots in whose rows a node has it. */
+  slotsOfNode(rows: Pick<EpochRows, 'rows' | 'roles'>, node: number): readonly SlotBits[];
 }
 
 /** Loads the addon. Throws an Error that names the command to build it when it is missing. */

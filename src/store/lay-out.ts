@@ -1,6 +1,10 @@
-/** Makes the rows of an epoch in native code (native/ring/). */
-import { loadAddon } from './addon.js';
+/** Makes the rows of an epoch in native code (native/ring/), and finds a node in them. */
+import { loadAddon, type SlotBits } from './addon.js';
 import type { EpochRows, RowsOrder } from './rows.js';
 
 /** A pure function, of a millisecond or two. @throws TypeError or RangeError for arrays that do not fit */
 export const layOut = (order: RowsOrder): EpochRows => loadAddon().layOut(order);
+
+/** By RowRole, the slots in whose rows a node has it. */
+export const slotsOfNode = (rows: Pick<EpochRows, 'rows' | 'roles'>, node: number): readonly SlotBits[] =>
+  loadAddon().slotsOfNode(rows, node);

@@ -30,11 +30,15 @@ export interface EpochRows {
   readonly roles: Uint8Array;
   /** RF node numbers a slot: who would hold it if nobody were away. */
   readonly bases: Uint16Array;
+  /** By slot, the node number of who leads it, 0: nobody who is here. */
+  readonly leaders: Uint16Array;
   /**
    * While the list of members changes: by slot, who is to lead it in the end if it gets another leader or other copies,
    * else 0.
    */
   readonly goals?: Uint16Array;
+  /** While it changes, a bit a slot: it stays with its leader and changes other copies. None when it is called off. */
+  readonly settling?: Uint8Array;
 }
 
 export const NOT_STRUCK = 0xff;

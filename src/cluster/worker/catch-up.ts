@@ -24,7 +24,7 @@ import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
 import type { Heartbeats } from './heartbeats.js';
 import { ItemStream, type Portion, type StreamEnd } from './item-stream.js';
-import type { Layout } from './layout.js';
+import { ANY_ROLE, type Layout } from './layout.js';
 import type { Merges } from './merges.js';
 import type { Pace } from './pace.js';
 import { epochOf, syncedFrame } from './peer-frames.js';
@@ -336,7 +336,7 @@ export class CatchUp {
   #narrowHoldings(layout: Layout): void {
     const isGapless = layout.epoch === (this.#layout?.epoch ?? 0) + 1;
     for (const [number, holdings] of this.#holdings) {
-      const kept = slotsWhere(this.#env.slots, (slot) => layout.roleOf(slot, number) !== undefined);
+      const kept = layout.slotsOf(number, ...ANY_ROLE);
       const known = holdings.filter(({ epoch }) => isGapless || epoch === layout.epoch);
       this.#holdings.set(
         number,
@@ -346,21 +346,13 @@ export class CatchUp {
   }
 
   #partOf(number: number): Part {
-    const { slots: count } = this.#env;
     const layout = this.#layout as Layout;
     let part = this.#parted.get(number);
     if (part === undefined) {
-      const roles = Array.from({ length: count }, (_, slot) => layout.roleOf(slot, number));
-      const isFilling = layout.view.isFilling === true;
-      const isDue = (role: RowRole | undefined): boolean =>
-        role === RowRole.MEMBER || role === RowRole.RETURNING || (role === RowRole.STAND_IN && isFilling);
-      const received = slotsWhere(count, (slot) => roles[slot] === RowRole.RECEIVER);
+      const filled = layout.view.isFilling === true ? [RowRole.STAND_IN] : [];
       part = {
-        received,
-        slots: eitherBits(
-          received,
-          slotsWhere(count, (slot) => isDue(roles[slot])),
-        ),
+        received: layout.slotsOf(number, RowRole.RECEIVER),
+        slots: layout.slotsOf(number, RowRole.MEMBER, RowRole.RETURNING, RowRole.RECEIVER, ...filled),
       };
       this.#parted.set(number, part);
     }

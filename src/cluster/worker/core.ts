@@ -31,7 +31,7 @@ import { Pace } from './pace.js';
 import { epochOf, refusal, staleAnswer } from './peer-frames.js';
 import { Peers } from './peers.js';
 import { Pulls } from './pulls.js';
-import { noSlots } from './slot-bits.js';
+import { hasSlot, noSlots } from './slot-bits.js';
 import { type Survey, takeSurvey } from './survey.js';
 import { TakeOvers } from './take-over.js';
 import { TopologyNews } from './topology-news.js';
@@ -325,9 +325,9 @@ export class WorkerCore {
     const { layout, states, flags } = survey;
     const self = this.#env.self.number;
     const handOvers = countHandOvers(layout, states, { flags, self });
-    const isForNothing = (slot: number): boolean =>
-      layout.view.isCancelled === true && layout.roleOf(slot, self) === RowRole.RECEIVER;
-    const holdings = reportOf({ epoch, states, flags, isForNothing });
+    const received = layout.slotsOf(self, RowRole.RECEIVER);
+    const forNothing = layout.view.isCancelled === true ? received : noSlots(this.#env.slots);
+    const holdings = reportOf({ epoch, states, flags, forNothing });
     const awaited = JSON.stringify({ ...holdings, isHandedOver: handOvers === 0 });
     const nowMs = this.#env.monoMs();
     if (awaited === this.#reported && nowMs < this.#reportAtMs) return;
@@ -345,22 +345,22 @@ interface Holdings {
   readonly epoch: number;
   readonly states: Uint8Array;
   readonly flags: Uint8Array;
-  /** Whether a copy here was to be had by a change that is called off: nobody waits for it. */
-  readonly isForNothing: (slot: number) => boolean;
+  /** Copies that were to be had here by a change that is called off: nobody waits for them. */
+  readonly forNothing: SlotBits;
 }
 
 function reportOf({
   epoch,
   states,
   flags,
-  isForNothing,
+  forNothing,
 }: Holdings): Pick<ClusterReport, 'epoch' | 'syncedEpoch' | 'possibleLossSlots'> {
   let isSynced = true;
   let possibleLossSlots = 0;
   for (let slot = 0; slot < states.length; slot++) {
     const [state, flag] = [states[slot] as number, flags[slot] as number];
     const isDetached = state === SlotState.REPLICA && (flag & SlotFlag.DETACHED) !== 0;
-    const isJoining = state === SlotState.JOINING && !isForNothing(slot);
+    const isJoining = state === SlotState.JOINING && !hasSlot(forNothing, slot);
     if (isJoining || state === SlotState.TAKING_OVER || isDetached) isSynced = false;
     if (state === SlotState.PRIMARY && (flag & SlotFlag.POSSIBLE_LOSS) !== 0) possibleLossSlots++;
   }

@@ -8,8 +8,8 @@
  */
 import { type SlotBits, SlotState } from '../../store/index.js';
 import type { WorkerEnv } from './env.js';
-import type { Layout } from './layout.js';
-import { addSlot, noSlots } from './slot-bits.js';
+import { ANY_ROLE, type Layout } from './layout.js';
+import { addSlot, hasSlot, noSlots } from './slot-bits.js';
 
 /** In a daemon. */
 export const DROP_DELAY_MS = 30_000;
@@ -22,7 +22,7 @@ export class Drops {
   readonly #wasNone: Uint8Array;
   #layout: Layout | undefined;
   /** By that layout, slots whose rows name this node. */
-  #rowed = new Uint8Array();
+  #rowed: SlotBits = new Uint8Array();
 
   constructor(env: WorkerEnv) {
     this.#env = env;
@@ -36,7 +36,7 @@ export class Drops {
     const due: SlotBits = noSlots(this.#env.slots);
     let dueCount = 0;
     for (let slot = 0; slot < states.length; slot++) {
-      const isNone = states[slot] === SlotState.NONE && this.#rowed[slot] === 0;
+      const isNone = states[slot] === SlotState.NONE && !hasSlot(this.#rowed, slot);
       if (isNone !== (this.#wasNone[slot] === 1)) {
         this.#wasNone[slot] = Number(isNone);
         this.#sinceMs[slot] = isNone ? nowMs : Number.POSITIVE_INFINITY;
@@ -52,9 +52,6 @@ export class Drops {
   #look(layout: Layout): void {
     if (layout === this.#layout) return;
     this.#layout = layout;
-    const { number } = this.#env.self;
-    this.#rowed = Uint8Array.from({ length: this.#env.slots }, (_, slot) =>
-      Number(layout.roleOf(slot, number) !== undefined),
-    );
+    this.#rowed = layout.slotsOf(this.#env.self.number, ...ANY_ROLE);
   }
 }

@@ -88,8 +88,9 @@ export class HandOvers {
     const queues = new Map<number, number[]>();
     for (let slot = 0; slot < goals.length; slot++) {
       const goal = goals[slot] as number;
+      if (goal === 0 || states[slot] !== SlotState.PRIMARY) continue;
       const flag = flags[slot] as number;
-      if (states[slot] !== SlotState.PRIMARY || !isToGo(layout, slot, { flag, self: this.#env.self.number })) continue;
+      if (!isToGo(layout, slot, { flag, self: this.#env.self.number })) continue;
       if ((flag & SlotFlag.GIVEN) !== 0) {
         if (!offered.has(goal)) offered.set(goal, noSlots(this.#env.slots));
         addSlot(offered.get(goal) as SlotBits, slot);
@@ -237,6 +238,7 @@ export function countHandOvers(
   if (layout.goals === undefined) return 0;
   let count = 0;
   for (let slot = 0; slot < states.length; slot++) {
+    if (layout.goals[slot] === 0) continue;
     const isLed = states[slot] === SlotState.PRIMARY || states[slot] === SlotState.TAKING_OVER;
     if (isLed && isToGo(layout, slot, { flag: flags[slot] as number, self })) count++;
   }

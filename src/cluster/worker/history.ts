@@ -40,7 +40,7 @@ export class History {
       return;
     }
     for (let slot = 0; slot < this.#slots; slot++) {
-      if (layout.leaderOf(slot) === next.leaderOf(slot)) continue;
+      if (layout.leaders[slot] === next.leaders[slot]) continue;
       const voters = layout.votersIn(slot);
       for (let rank = 0; rank < ROW_MAX; rank++) this.#rows[slot * ROW_MAX + rank] = voters[rank] ?? 0;
     }

@@ -1,8 +1,11 @@
 /** An epoch as a worker's core looks at it: who leads each slot, who is in its row and as what. */
 import { RowMark, RowRole, roleOf } from '../../ring/index.js';
-import { type EpochRows, type Installation, ROW_MAX } from '../../store/index.js';
+import { type EpochRows, type Installation, ROW_MAX, type SlotBits, slotsOfNode } from '../../store/index.js';
 import type { TopologyView } from '../records.js';
 import { installationOf } from '../rows.js';
+import { eitherBits, hasSlot, noSlots } from './slot-bits.js';
+
+export const ANY_ROLE = [RowRole.MEMBER, RowRole.STAND_IN, RowRole.RETURNING, RowRole.AWAY, RowRole.RECEIVER] as const;
 
 export class Layout {
   readonly view: TopologyView;
@@ -14,12 +17,18 @@ export class Layout {
    * list of members stays as it is.
    */
   readonly goals: Uint16Array | undefined;
+  /** By slot, the number of the node that leads it, 0 when nobody does. */
+  readonly leaders: Uint16Array;
+  readonly #settling: SlotBits;
+  readonly #byRole = new Map<number, readonly SlotBits[]>();
 
   constructor(view: TopologyView, rows: EpochRows) {
     this.view = view;
     this.slots = rows.rows.length / ROW_MAX;
     this.#bases = rows.bases;
     this.goals = rows.goals;
+    this.leaders = rows.leaders;
+    this.#settling = rows.settling ?? noSlots(this.slots);
     this.installation = installationOf(view, false, rows);
   }
 
@@ -32,10 +41,14 @@ export class Layout {
     return Math.floor(this.view.rf / 2) + 1;
   }
 
-  /** The number of the node that leads a slot, 0 when nobody does. */
-  leaderOf(slot: number): number {
-    const at = slot * ROW_MAX;
-    return this.installation.roles[at] === RowRole.AWAY ? 0 : (this.installation.rows[at] as number);
+  /** Slots in whose rows a node has one of these roles. */
+  slotsOf(number: number, ...roles: readonly RowRole[]): SlotBits {
+    let byRole = this.#byRole.get(number);
+    if (byRole === undefined) {
+      byRole = slotsOfNode(this.installation, number);
+      this.#byRole.set(number, byRole);
+    }
+    return roles.reduce((slots, role) => eitherBits(slots, byRole[role] as SlotBits), noSlots(this.slots));
   }
 
   /** Numbers of those in a slot's row that are here, the leader first. */
@@ -74,13 +87,7 @@ export class Layout {
 
   /** Whether the slot stays with its leader and changes other copies. A change that is called off keeps them. */
   settles(slot: number): boolean {
-    if (this.view.isCancelled === true || this.formerOf(slot) !== 0) return false;
-    const { rows, roles } = this.installation;
-    for (let at = slot * ROW_MAX; at < (slot + 1) * ROW_MAX && rows[at] !== 0; at++) {
-      const entry = roles[at] as number;
-      if ((entry & RowMark.NEXT) === 0 || roleOf(entry) === RowRole.RECEIVER) return true;
-    }
-    return false;
+    return hasSlot(this.#settling, slot);
   }
 
   #marked(slot: number, mark: number): number {

@@ -155,7 +155,7 @@ export class Merges {
       if (state === 'away') this.#merged.delete(number);
       if (state !== 'returning' || number === this.#env.self.number) continue;
       const isSuspect = (slot: number): boolean =>
-        layout.leaderOf(slot) === this.#env.self.number && layout.precedes(slot, number, this.#env.self.number);
+        layout.leaders[slot] === this.#env.self.number && layout.precedes(slot, number, this.#env.self.number);
       this.#suspects.set(number, slotsWhere(this.#env.slots, isSuspect));
     }
   }

@@ -9,6 +9,7 @@ export interface Survey {
   /** SlotState and SlotFlag bits of every slot. */
   readonly states: Uint8Array;
   readonly flags: Uint8Array;
+  /** Looked at when it is asked for: few ticks need it. */
   readonly reigns: Reigns;
   /** Slots that this node leads and serves. */
   readonly led: SlotBits;
@@ -20,7 +21,9 @@ export function takeSurvey(env: WorkerEnv, layout: Layout): Survey {
     layout,
     states,
     flags: env.native.slotFlags(),
-    reigns: env.native.reigns(),
+    get reigns() {
+      return env.native.reigns();
+    },
     led: slotsWhere(env.slots, (slot) => states[slot] === SlotState.PRIMARY),
   };
 }

@@ -114,11 +114,12 @@ export class TakeOvers {
   }
 
   /** Takes up what is to be taken over and not in hand yet. */
-  consider({ layout, states, flags, reigns }: Survey, history: History): void {
+  consider(survey: Survey, history: History): void {
+    const { layout, states } = survey;
     const inHand = (slot: number): boolean => this.#runs.some(({ slots }) => hasSlot(slots, slot));
     const slots = slotsWhere(this.#env.slots, (slot) => states[slot] === SlotState.TAKING_OVER && !inHand(slot));
     if (isNoSlot(slots)) return;
-    this.#runs.push(this.#begin({ layout, flags, reigns }, history, slots));
+    this.#runs.push(this.#begin(survey, history, slots));
     this.#env.log('take-over', { epoch: layout.epoch, slots: countSlots(slots) });
     this.tick();
   }
@@ -134,11 +135,7 @@ export class TakeOvers {
     return hasFinished;
   }
 
-  #begin(
-    { layout, flags, reigns }: Pick<Survey, 'layout' | 'flags' | 'reigns'>,
-    history: History,
-    slots: SlotBits,
-  ): Run {
+  #begin({ layout, flags, reigns }: Survey, history: History, slots: SlotBits): Run {
     const count = this.#env.slots;
     const run = {
       layout,

@@ -36,7 +36,7 @@ function checkSlot({ layout }: World, slot: number, held: readonly Copy[]): Comp
   }
   const complaints: Complaint[] = [];
   const leaders = held.filter(({ state }) => state === SlotState.PRIMARY).map(({ name }) => name);
-  const leader = layout.view.members.find(({ number }) => number === layout.leaderOf(slot))?.name;
+  const leader = layout.view.members.find(({ number }) => number === layout.leaders[slot])?.name;
   if (leaders.length !== 1) complaints.push(`slot ${slot} is led by ${leaders.join(' and ')}`);
   else if (leaders[0] !== leader) complaints.push(`slot ${slot} is led by ${leaders[0]}, and is to be by ${leader}`);
   if (new Set(held.map(({ digest }) => digest)).size > 1) {

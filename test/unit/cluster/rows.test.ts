@@ -11,7 +11,7 @@ import {
   RowRole,
   type RowTable,
 } from '../../../src/ring/index.js';
-import { ROW_MAX } from '../../../src/store/index.js';
+import { ROW_MAX, slotsOfNode } from '../../../src/store/index.js';
 
 const SLOTS_FEW = 256;
 const STATES = ['in', 'in', 'in', 'away', 'returning', 'drain'] as const;
@@ -68,6 +68,9 @@ function clientRows({ members, next, rf, isCancelled }: TopologyView): RowTable 
     ? current
     : combineRows(current, buildRows(next, rf, overlay, SLOTS_FEW), isCancelled === true);
 }
+
+const hasSlot = (bits: Uint8Array | undefined, slot: number): boolean =>
+  ((bits?.[slot >> 3] ?? 0) & (1 << (slot & 7))) !== 0;
 
 const numberOf = ({ members }: TopologyView, name: string | undefined): number =>
   members.find((member) => member.name === name)?.number ?? 0;
@@ -137,10 +140,28 @@ describe('rows that nodes make', () => {
           const settles = !isCancelled && row.some(isOther);
           const goal = marked(RowMark.GOAL) ?? (settles ? leader : 0);
           expect(made.goals?.[slot]).toBe(goal);
+          expect(made.leaders[slot]).toBe(leader);
+          expect(hasSlot(made.settling, slot)).toBe(marked(RowMark.GOAL) === undefined && settles && leader !== 0);
           const giver = marked(RowMark.FORMER) ?? leader;
           if (goal !== 0) counts.set(giver, (counts.get(giver) ?? 0) + 1);
         });
         expect(changingSlots(made)).toEqual(counts);
+      }),
+    );
+  });
+
+  it('tell in which slots a node has which role', () => {
+    fc.assert(
+      fc.property(parts, fc.integer({ min: 1, max: 3 }), fc.boolean(), (all, rf, isChanging) => {
+        const view = viewOf(all, { rf, isChanging, isCancelled: false });
+        const made = new RowsMaker(SLOTS_FEW).of(view);
+        const entries = entriesOf(view, clientRows(view));
+        for (const { number } of view.members) {
+          slotsOfNode(made, number).forEach((bits, role) => {
+            const isIn = entries.map((row) => row.some(([one, entry]) => one === number && (entry & 0x0f) === role));
+            expect(isIn.map((_, slot) => hasSlot(bits, slot))).toEqual(isIn);
+          });
+        }
       }),
     );
   });
