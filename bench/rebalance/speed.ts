@@ -36,6 +36,7 @@ interface Kind {
 
 const KINDS: readonly Kind[] = [
   { name: 'rebalance.speed', rf: 2 },
+  { name: 'rebalance.speed.rf1', rf: 1 },
   { name: 'rebalance.speed.loaded', rf: 2, load: LOAD },
 ];
 

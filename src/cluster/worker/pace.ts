@@ -24,6 +24,8 @@ const LOOK_MS = 20;
 const REQUESTS_MIN = 4;
 /** Who was busy is, so long: a thread that gets no time serves no requests either. */
 const BUSY_MS = 500;
+/** What was served since a look that is older says nothing of now. */
+const LOOK_AGE_MS_MAX = 250;
 
 export class Pace {
   readonly #env: WorkerEnv;
@@ -66,7 +68,11 @@ export class Pace {
   isBusy(nowMs: number): boolean {
     if (nowMs >= this.#lookAtMs) {
       const served = this.#env.requestsServed();
-      if (served - this.#served >= REQUESTS_MIN) this.#busyUntilMs = nowMs + BUSY_MS;
+      const isKnown = nowMs - this.#lookAtMs < LOOK_AGE_MS_MAX;
+      const isServing = served - this.#served >= REQUESTS_MIN;
+      // Who is not known to be idle is taken for busy until the next look.
+      const forMs = isKnown ? (isServing ? BUSY_MS : 0) : LOOK_MS;
+      this.#busyUntilMs = Math.max(this.#busyUntilMs, nowMs + forMs);
       this.#served = served;
       this.#lookAtMs = nowMs + LOOK_MS;
     }
