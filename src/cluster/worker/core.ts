@@ -38,6 +38,11 @@ import { TopologyNews } from './topology-news.js';
 
 const STEWARD_SETTLE_MS = 200;
 const REPORT_MS = 500;
+/**
+ * So long a busy node hands nothing over in a new epoch: its clients make their routes meanwhile, without haste, and
+ * are not all refused at once.
+ */
+const ROUTES_MS = 400;
 /** How long a worker leaves it to the steward to put an epoch in place: one thread's work instead of every thread's. */
 const INSTALL_DELAY_MS = 300;
 
@@ -63,6 +68,7 @@ export class WorkerCore {
   #stewardSinceMs: number | undefined;
   #reportAtMs = 0;
   #installAtMs = Number.POSITIVE_INFINITY;
+  #enteredAtMs = 0;
   #reported = '';
 
   constructor(env: WorkerEnv) {
@@ -172,6 +178,7 @@ export class WorkerCore {
     // Another worker, or the primary process, may have put a newer epoch in place without a word to this one.
     this.#topologies.heard(this.#env.installedEpoch());
     this.#topologies.tick();
+    this.#pace.look(this.#env.monoMs());
     this.#peers.tick();
     this.#heartbeats.tick();
     this.#pulls.tick();
@@ -185,6 +192,7 @@ export class WorkerCore {
     const before = this.#layout;
     const isSteward = this.#env.native.isSteward();
     this.#view = view;
+    this.#enteredAtMs = this.#env.monoMs();
     this.#layout = isSteward ? new Layout(view, this.#rows.of(view)) : undefined;
     this.#takeOvers.reset();
     this.#digests.reset();
@@ -316,7 +324,9 @@ export class WorkerCore {
 
   /** What goes back when a change is called off needs nothing sent, and so no pause holds it. */
   #mayHandOver(): boolean {
-    return !this.#pace.isPaused || this.#view?.isCancelled === true;
+    const nowMs = this.#env.monoMs();
+    const haveClientsRoutes = nowMs - this.#enteredAtMs >= ROUTES_MS || !this.#pace.isBusy(nowMs);
+    return haveClientsRoutes && (!this.#pace.isPaused || this.#view?.isCancelled === true);
   }
 
   /** At once what others wait for; the rest, which changes all the time while data moves, twice a second. */

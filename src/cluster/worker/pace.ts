@@ -19,7 +19,7 @@ import type { WorkerEnv } from './env.js';
 const REST_FACTOR = 16;
 /** A rest is not longer than this, whatever a batch took: a node that was stopped for a moment is not busy. */
 const REST_MS_MAX = 500;
-/** How often it is looked whether there are requests, and how many make a busy node: some hundred a second. */
+/** How often it is looked whether there are requests, and how many in that time make a busy node. */
 const LOOK_MS = 20;
 const REQUESTS_MIN = 4;
 /** Who was busy is, so long: a thread that gets no time serves no requests either. */
@@ -66,16 +66,20 @@ export class Pace {
 
   /** Whether clients are served here besides. */
   isBusy(nowMs: number): boolean {
-    if (nowMs >= this.#lookAtMs) {
-      const served = this.#env.requestsServed();
-      const isKnown = nowMs - this.#lookAtMs < LOOK_AGE_MS_MAX;
-      const isServing = served - this.#served >= REQUESTS_MIN;
-      // Who is not known to be idle is taken for busy until the next look.
-      const forMs = isKnown ? (isServing ? BUSY_MS : 0) : LOOK_MS;
-      this.#busyUntilMs = Math.max(this.#busyUntilMs, nowMs + forMs);
-      this.#served = served;
-      this.#lookAtMs = nowMs + LOOK_MS;
-    }
+    this.look(nowMs);
     return nowMs < this.#busyUntilMs;
+  }
+
+  /** Also called with every tick: when a change begins it is known what was served lately. */
+  look(nowMs: number): void {
+    if (nowMs < this.#lookAtMs) return;
+    const served = this.#env.requestsServed();
+    const sinceMs = nowMs - this.#lookAtMs + LOOK_MS;
+    const isServing = (served - this.#served) * LOOK_MS >= REQUESTS_MIN * sinceMs;
+    // Who is not known to be idle is taken for busy until the next look.
+    const forMs = sinceMs > LOOK_AGE_MS_MAX ? LOOK_MS : isServing ? BUSY_MS : 0;
+    this.#busyUntilMs = Math.max(this.#busyUntilMs, nowMs + forMs);
+    this.#served = served;
+    this.#lookAtMs = nowMs + LOOK_MS;
   }
 }
