@@ -123,7 +123,8 @@ bool Scrub::entryHolds(uint32_t segment, uint32_t offset, KeyPlace* place) const
 void Scrub::checkEntries(uint32_t number) {
   Index index(view_, number, place_);
   Segment& segment = view_.segments[number];
-  if (segment.pages == 0) return;
+  // Who has lost all pages has no entries, whatever the accounts say.
+  if (segment.pages == 0) return count(&index);
   clearBroken(&index);
   settleTags(&index);
   chooseSize(&index);

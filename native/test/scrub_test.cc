@@ -243,6 +243,24 @@ TEST("damage to a record's head loses at most its item") {
   damageEach(world.recordHeads(), &world, false);
 }
 
+TEST("a segment that has lost all its pages has no entries") {
+  TinyWorld world;
+  View& view = world.view();
+  for (uint32_t& page : view.segments[0].direct) page = 0;
+  for (uint32_t root = 0; root < view.rootsPerSegment; root++) view.rootsOf(0)[root] = 0;
+  for (uint32_t region = 0; region < view.regionCount; region++) {
+    if (RegionState::kind(view.regionStates[region].load()) != RegionKind::INDEX) continue;
+    PageOwner* owners = Pool(view).ownersOf(region);
+    for (uint32_t page = 1; page < Pool::ownersPerRegion(view); page++) {
+      if (owners[page].segment == 1) owners[page] = PageOwner{};
+    }
+  }
+  CHECK(view.segments[0].entries > 0);
+  CHECK(Scrub(world.view(), 0).everything());
+  CHECK(audit::problemOf(*world.memory).empty() && view.segments[0].entries == 0);
+  world.restore();
+}
+
 TEST("much damage anywhere loses what it may but never more than the store") {
   alarm(HANG_SECONDS);
   TinyWorld world;
