@@ -24,6 +24,8 @@ export class Faults {
   readonly #plans: readonly FaultPlan[];
   readonly #undo = new Set<() => void>();
   readonly #isolated = new Set<string>();
+  /** Who was lost, until it has again what it is to have. */
+  readonly #lost = new Set<SimNode>();
   #strikes: Strikes | undefined;
   #isOver = false;
 
@@ -38,11 +40,6 @@ export class Faults {
       if (allowed !== undefined) return allowed.has(name);
       return isAsked !== true && random.chance(0.5);
     });
-  }
-
-  /** Memories are lost in this run, so that nobody else may be out of reach meanwhile. */
-  get #isLosing(): boolean {
-    return this.names.includes('node killed') || this.names.includes('change struck');
   }
 
   get names(): string[] {
@@ -125,7 +122,16 @@ export class Faults {
     const parts = this.#parts();
     // A change that was just published finds everybody where they were.
     const isInEpoch = ({ arena }: SimNode): boolean => arena.epoch() >= view.epoch - Number(view.next !== undefined);
-    return parts.includes(node) && this.#isolated.size === 0 && this.#isAllInPlace(parts) && parts.every(isInEpoch);
+    const mayBe =
+      parts.includes(node) && this.#isolated.size === 0 && this.#isAllInPlace(parts) && parts.every(isInEpoch);
+    if (mayBe) this.#lost.add(node);
+    return mayBe;
+  }
+
+  /** Whoever has what was lost must be within reach meanwhile. */
+  #isOneLost(): boolean {
+    for (const node of this.#lost) if (node.hasLeft || this.#isAllInPlace([node])) this.#lost.delete(node);
+    return this.#lost.size > 0;
   }
 
   /** Those who have a part in the epoch. */
@@ -217,7 +223,7 @@ export class Faults {
         meanPauseMs: 500,
         run: () => {
           const { name } = this.#node();
-          if (this.#isLosing && !this.#isAllInPlace(this.#parts())) return;
+          if (this.#isOneLost()) return;
           this.#isolated.add(name);
           const others = this.#here().filter((other) => other.name !== name);
           for (const other of others) for (const way of this.#ways(name, other.name)) world.network.cut(...way);
