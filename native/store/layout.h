@@ -19,7 +19,7 @@
 
 namespace henge {
 
-constexpr uint32_t LAYOUT_VERSION = 3;
+constexpr uint32_t LAYOUT_VERSION = 4;
 constexpr uint64_t ARENA_MAGIC = 0x3130656772454e48ULL;  // "HNErge01"
 constexpr uint32_t PLACES_MAX = Learner::PLACES_MAX;       // 16 workers and the primary process, which takes locks too
 constexpr uint32_t CACHE_LINE = 64;
@@ -53,7 +53,7 @@ struct alignas(CACHE_LINE) Segment {
   uint32_t tombstones;
   uint64_t bytes;              // of live records and fragments
   uint32_t hasGhosts;          // once anything was evicted here; until then its ghost table is not even read
-  uint32_t reserved;
+  uint32_t hasVersionGhosts;   // likewise, once anything was evicted, expired or forgotten here
   uint32_t direct[DIRECT_PAGES];
 };
 static_assert(sizeof(Segment) == 128, "two lines: words, then pages");

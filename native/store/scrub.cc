@@ -249,6 +249,17 @@ void Scrub::count(Index* index) {
   }
 }
 
+// Damage must not hide what keeps old copies from coming back.
+void Scrub::lookForVersionGhosts(uint32_t number) {
+  Segment& segment = view_.segments[number];
+  segment.hasVersionGhosts = 1;
+  const VersionGhosts ghosts = view_.versionGhostsOf(number);
+  for (uint32_t i = 0; i < ghosts.size(); i++) {
+    if (ghosts.at(i).hash != 0) return;
+  }
+  segment.hasVersionGhosts = 0;
+}
+
 // ---- all of it -----------------------------------------------------------------------------------------------------
 
 bool Scrub::everything() {
@@ -260,6 +271,7 @@ bool Scrub::everything() {
   for (uint32_t i = 0; i < view_.geometry.segments; i++) {
     view_.segments[i].lock.store(0);
     segment(i, 0);
+    lookForVersionGhosts(i);
   }
   reconcileRegions();
   resumePages();

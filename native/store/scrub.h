@@ -44,6 +44,7 @@ class Scrub {
   Placed placeEntry(Index* index, Bucket* bucket, uint32_t number, uint32_t at);
   void clearUnplaced(Index* index);
   void count(Index* index);
+  void lookForVersionGhosts(uint32_t number);
   bool entryHolds(uint32_t segment, uint32_t offset, KeyPlace* place) const;
   bool chainHolds(const Record& record, uint64_t hash) const;
   bool holdsRecords(uint32_t offset) const;

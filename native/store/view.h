@@ -81,8 +81,10 @@ struct View {
   uint32_t segmentIndex(const Segment* segment) const { return static_cast<uint32_t>(segment - segments); }
   uint32_t pagesMax() const { return DIRECT_PAGES + rootsPerSegment * (geometry.pageBytes / 4); }
   GhostTable ghostsOf(uint32_t segment) const;
+  // Those that a segment has: until the first is put, a table without room, whose memory is not even touched.
   VersionGhosts versionGhostsOf(uint32_t segment) const {
-    return VersionGhosts(versionGhosts + VersionGhosts::bytesFor(versionGhostSets) * segment, versionGhostSets);
+    const uint32_t sets = segments[segment].hasVersionGhosts != 0 ? versionGhostSets : 0;
+    return VersionGhosts(versionGhosts + VersionGhosts::bytesFor(versionGhostSets) * segment, sets);
   }
 
   Ring* ring(uint32_t index) const { return reinterpret_cast<Ring*>(rings + ringBytes(ringEntries) * index); }

@@ -228,6 +228,18 @@ TEST("damage to ghosts loses nothing") {
   damageEach(world.ghosts(), &world, true);
 }
 
+TEST("version ghosts are found again though the word that says there are some was damaged") {
+  TinyWorld world;
+  View& view = world.view();
+  CHECK(view.segments[0].hasVersionGhosts == 0);
+  Evictor::rememberVersion(view, 7, 0, Version{1, START_MS << 16, 1});
+  view.segments[0].hasVersionGhosts = 0;
+  CHECK(Scrub(view, 0).everything());
+  CHECK(view.versionGhostsOf(0).find(7) == (Version{1, START_MS << 16, 1}));
+  CHECK(view.segments[1].hasVersionGhosts == 0);
+  world.restore();
+}
+
 TEST("damage to region heads and page owners loses nothing") {
   TinyWorld world;
   damageEach(world.regionHeads(), &world, true);
