@@ -12,6 +12,8 @@ namespace henge {
 namespace {
 
 constexpr int64_t SLOTS_MAX = 16'384;
+constexpr size_t NAME_BYTES_MAX = 255;
+constexpr uint32_t VNODES_MAX = 1 << 20;  // many more than any weight has; it bounds what one call can take
 
 template <typename T>
 constexpr napi_typedarray_type TYPE_OF = napi_uint8_array;
@@ -53,24 +55,52 @@ bool allBelow(napi_env env, const char* name, const uint16_t* values, size_t cou
   return false;
 }
 
+bool readNames(napi_env env, napi_value value, size_t members, std::vector<std::string>* names) {
+  uint32_t length = 0;
+  if (napi_get_array_length(env, value, &length) != napi_ok || length != members) {
+    napi_throw_range_error(env, nullptr, "names has an entry for each of the members");
+    return false;
+  }
+  for (uint32_t i = 0; i < length; i++) {
+    napi_value name = nullptr;
+    char text[NAME_BYTES_MAX + 1];
+    size_t bytes = 0;
+    napi_get_element(env, value, i, &name);
+    if (napi_get_value_string_utf8(env, name, text, sizeof text, &bytes) != napi_ok) {
+      napi_throw_type_error(env, nullptr, "names are strings");
+      return false;
+    }
+    names->emplace_back(text, bytes);
+  }
+  return true;
+}
+
+bool readCircle(napi_env env, const Fields& fields, size_t members, Circle* circle) {
+  std::vector<std::string> names;
+  const uint32_t* vnodes = nullptr;
+  if (!readNames(env, fields.get("names"), members, &names) ||
+      !readOfMembers(env, fields, "vnodes", members, &vnodes)) {
+    return false;
+  }
+  if (!std::all_of(vnodes, vnodes + members, [](uint32_t count) { return count <= VNODES_MAX; })) {
+    napi_throw_range_error(env, nullptr, "a member has too many virtual nodes");
+    return false;
+  }
+  *circle = circleOf(names, vnodes);
+  return true;
+}
+
 bool readRing(napi_env env, napi_value value, Ring* ring) {
   const Fields fields(env, value);
-  size_t owners = 0;
   if (!fields.isObject() || !readArray(env, fields, "numbers", &ring->numbers, &ring->members) ||
       !readOfMembers(env, fields, "zones", ring->members, &ring->zones) ||
       !readOfMembers(env, fields, "bounds", ring->members, &ring->bounds) ||
       !readOfMembers(env, fields, "yieldSteps", ring->members, &ring->yieldSteps) ||
-      !readOfMembers(env, fields, "struck", ring->members, &ring->struck) ||
-      !readArray(env, fields, "positions", &ring->positions, &ring->points) ||
-      !readArray(env, fields, "owners", &ring->owners, &owners)) {
-    return false;
-  }
-  if (owners != ring->points) {
-    napi_throw_range_error(env, nullptr, "positions and owners have an entry for each point");
+      !readOfMembers(env, fields, "struck", ring->members, &ring->struck)) {
     return false;
   }
   return allBelow(env, "zones", ring->zones, ring->members, ring->members) &&
-         allBelow(env, "owners", ring->owners, ring->points, ring->members);
+         readCircle(env, fields, ring->members, &ring->circle);
 }
 
 template <typename T>

@@ -10,25 +10,25 @@ namespace {
 // The order in which a walk clockwise meets the members, for starting points that only ever move backwards.
 class Walk {
  public:
-  explicit Walk(const Ring& ring) : ring_(ring), order_(ring.members), nextPoint_(ring.points) {
+  explicit Walk(const Ring& ring) : circle_(ring.circle), order_(ring.members), nextPoint_(circle_.owners.size()) {
     for (size_t i = 0; i < order_.size(); i++) order_[i] = static_cast<uint16_t>(i);
     // One full turn first: the last slots' walks go on past the end of the circle.
-    for (size_t point = ring.points; point > 0; point--) moveToFront(point - 1);
+    for (size_t point = nextPoint_; point > 0; point--) moveToFront(point - 1);
   }
 
   // Members by first appearance at `position` or after it, until the next call.
   const std::vector<uint16_t>& from(uint64_t position) {
-    while (nextPoint_ > 0 && ring_.positions[nextPoint_ - 1] >= position) moveToFront(--nextPoint_);
+    while (nextPoint_ > 0 && circle_.positions[nextPoint_ - 1] >= position) moveToFront(--nextPoint_);
     return order_;
   }
 
  private:
   void moveToFront(size_t point) {
-    const auto at = std::find(order_.begin(), order_.end(), ring_.owners[point]);
+    const auto at = std::find(order_.begin(), order_.end(), circle_.owners[point]);
     std::rotate(order_.begin(), at, at + 1);
   }
 
-  const Ring& ring_;
+  const Circle& circle_;
   std::vector<uint16_t> order_;
   size_t nextPoint_;
 };

@@ -1,17 +1,19 @@
 // The slot table of a list of members: src/ring/table.ts, which explains it, in native code. The rows of an epoch are
 // made at the worst moment there is, on the thread that serves requests; JavaScript that runs for the first time takes
-// twenty times as long. Points come from outside, for they are the npm package hashring's.
+// twenty times as long.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "points.h"
+
 namespace henge {
 
 constexpr uint16_t NO_NODE = 0xffff;
 
-// A list of members, sorted by name; what belongs to a member stands at its index. Memory of whoever asks.
+// A list of members, sorted by name; what belongs to a member stands at its index. Arrays are of whoever asks.
 struct Ring {
   size_t members = 0;
   const uint16_t* numbers = nullptr;
@@ -22,10 +24,7 @@ struct Ring {
   const double* yieldSteps = nullptr;
   // RowRole of who is away or returning; of others NOT_STRUCK.
   const uint8_t* struck = nullptr;
-  // The circle in walking order, and whose each point is.
-  size_t points = 0;
-  const uint32_t* positions = nullptr;
-  const uint16_t* owners = nullptr;
+  Circle circle;
 
   static constexpr uint8_t NOT_STRUCK = 0xff;
 };

@@ -1,41 +1,28 @@
 /** From what is known of a cluster to what every slot of one node is to know: the rows of an epoch, in node numbers. */
-import { KnownPoints, RowMark, RowRole, ringOf, SLOTS } from '../ring/index.js';
+import { RowMark, RowRole, ringShapeOf, SLOTS } from '../ring/index.js';
 import { type EpochRows, type Installation, layOut, NOT_STRUCK, type RingOrder, ROW_MAX } from '../store/index.js';
 import { baseOf, type RingPlace, type TopologyMember, type TopologyView } from './records.js';
 
-/** Makes the rows of one epoch after another. */
-export class RowsMaker {
-  readonly #slots: number;
-  readonly #points = new KnownPoints();
+/** Of so many slots: fewer than SLOTS in the simulator and in tests only. */
+export function rowsOf(view: TopologyView, slots: number = SLOTS): EpochRows {
+  const orderOf = (list: readonly RingPlace[]): RingOrder => ringOrder(list, view.members, slots);
+  return layOut({
+    rf: view.rf,
+    slots,
+    current: orderOf(baseOf(view)),
+    ...(view.next && { next: orderOf(view.next) }),
+    isCancelled: view.isCancelled === true,
+  });
+}
 
-  /** `slots` is smaller than SLOTS in the simulator and in tests only. */
-  constructor(slots: number = SLOTS) {
-    this.#slots = slots;
-  }
-
-  of(view: TopologyView): EpochRows {
-    const orderOf = (list: readonly RingPlace[]): RingOrder => this.#ringOrder(list, view.members);
-    return layOut({
-      rf: view.rf,
-      slots: this.#slots,
-      current: orderOf(baseOf(view)),
-      ...(view.next && { next: orderOf(view.next) }),
-      isCancelled: view.isCancelled === true,
-    });
-  }
-
-  #ringOrder(list: readonly RingPlace[], members: readonly TopologyMember[]): RingOrder {
-    const { names, points, zones, bounds, yieldSteps } = ringOf(list, { slots: this.#slots, points: this.#points });
-    const known = names.map((name) => members.find((member) => member.name === name));
-    return {
-      numbers: Uint16Array.from(known, (member) => member?.number ?? 0),
-      zones,
-      bounds,
-      yieldSteps,
-      struck: Uint8Array.from(known, (member) => struckRole(member?.state)),
-      ...points,
-    };
-  }
+function ringOrder(list: readonly RingPlace[], members: readonly TopologyMember[], slots: number): RingOrder {
+  const shape = ringShapeOf(list, { slots });
+  const known = shape.names.map((name) => members.find((member) => member.name === name));
+  return {
+    ...shape,
+    numbers: Uint16Array.from(known, (member) => member?.number ?? 0),
+    struck: Uint8Array.from(known, (member) => struckRole(member?.state)),
+  };
 }
 
 function struckRole(state: TopologyMember['state'] | undefined): number {

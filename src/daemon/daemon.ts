@@ -22,7 +22,7 @@ import {
   NO_REPORT,
   type RebalanceStatus,
   type Registry,
-  RowsMaker,
+  rowsOf,
   type TopologyView,
 } from '../cluster/index.js';
 import type { NativeArena } from '../store/index.js';
@@ -59,7 +59,6 @@ export class Daemon implements NodeState {
   readonly #plane: ControlPlane;
   readonly #supervisor: Supervisor;
   readonly #leaving: Leaving;
-  readonly #rows = new RowsMaker();
   #report: ClusterReport = NO_REPORT;
   #slots: { readonly epoch: number; readonly count: number } | undefined;
   #port = 0;
@@ -252,7 +251,7 @@ export class Daemon implements NodeState {
     arena.setFence(onPartition === 'fence' ? 1 : 0);
     if (orphans !== undefined) return;
     resume(arena);
-    arena.install(installationOf(this.topology, isFounding, this.#rows.of(this.topology)));
+    arena.install(installationOf(this.topology, isFounding, rowsOf(this.topology)));
   }
 
   async #serve(): Promise<void> {
@@ -353,7 +352,7 @@ export class Daemon implements NodeState {
   #slotsLed(): number {
     const view = this.topology;
     if (this.#slots?.epoch === view.epoch) return this.#slots.count;
-    const count = countLed(this.#rows.of(view), this.#parts.place.self.number);
+    const count = countLed(rowsOf(view), this.#parts.place.self.number);
     this.#slots = { epoch: view.epoch, count };
     return count;
   }

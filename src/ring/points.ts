@@ -108,6 +108,7 @@ export function hashRingOf(sorted: readonly RingMember[]): HashRing {
   return new HashRing(Object.fromEntries(vnodes), 'md5', { 'vnode count': 0 });
 }
 
-function vnodesOf(weight: number): number {
+/** Virtual nodes of a member; four points each. */
+export function vnodesOf(weight: number): number {
   return Math.max(1, Math.round(VNODES_PER_WEIGHT * weight));
 }

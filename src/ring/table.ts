@@ -14,7 +14,7 @@
  */
 
 import assert from 'node:assert';
-import { type KnownPoints, type Points, pointsOf, type RingMember, sortMembers } from './points.js';
+import { type KnownPoints, type Points, pointsOf, type RingMember, sortMembers, vnodesOf } from './points.js';
 import { SLOTS } from './slot.js';
 import { finish, STEP_SLOTS, type Steps } from './steps.js';
 
@@ -53,9 +53,9 @@ export interface TableOptions {
 }
 
 /** A list of members as tables are made from it; by index, in the order in which tables number them. */
-export interface Ring {
+export interface RingShape {
   readonly names: readonly string[];
-  readonly points: Points;
+  readonly vnodes: Uint32Array;
   /** Zones, counted from 0, and how many there are. */
   readonly zones: Uint16Array;
   readonly zoneCount: number;
@@ -64,18 +64,23 @@ export interface Ring {
   readonly yieldSteps: Float64Array;
 }
 
+/** The same with where everybody stands. */
+interface Ring extends RingShape {
+  readonly points: Points;
+}
+
 /** @throws AssertionError when the list makes no ring (see `sortMembers`) */
-export function ringOf(
+export function ringShapeOf(
   members: readonly RingMember[],
-  { loadFactorMax = LOAD_FACTOR_MAX, slots = SLOTS, points }: TableOptions = {},
-): Ring {
+  { loadFactorMax = LOAD_FACTOR_MAX, slots = SLOTS }: TableOptions = {},
+): RingShape {
   const sorted = sortMembers(members);
   const zoneNames = [...new Set(sorted.map(({ zone = '' }) => zone))];
   const weightSum = sorted.reduce((sum, { weight = 1 }) => sum + weight, 0);
   const shares = Float64Array.from(sorted, ({ weight = 1 }) => (slots * weight) / weightSum);
   return {
     names: sorted.map(({ name }) => name),
-    points: pointsOf(sorted, points),
+    vnodes: Uint32Array.from(sorted, ({ weight = 1 }) => vnodesOf(weight)),
     zones: Uint16Array.from(sorted, ({ zone = '' }) => zoneNames.indexOf(zone)),
     zoneCount: zoneNames.length,
     bounds: shares.map((share) => boundOf(share, loadFactorMax)),
@@ -99,7 +104,8 @@ export function* slotTableSteps(
   { slots = SLOTS, ...options }: TableOptions = {},
 ): Steps<SlotTable> {
   assert(Number.isInteger(rf) && rf >= 1, `a slot has one copy or more, not ${rf}`);
-  const ring = ringOf(members, { slots, ...options });
+  const points = pointsOf(sortMembers(members), options.points);
+  const ring: Ring = { ...ringShapeOf(members, { slots, ...options }), points };
   yield;
   const rows = new Uint16Array(slots * rf).fill(NO_NODE);
   const chooser = new RowChooser(ring, Math.min(rf, ring.names.length));

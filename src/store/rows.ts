@@ -8,9 +8,9 @@ export interface RingOrder {
   readonly yieldSteps: Float64Array;
   /** RowRole of who is away or returning; NOT_STRUCK of others. */
   readonly struck: Uint8Array;
-  /** The circle in walking order, and whose each point is. */
-  readonly positions: Uint32Array;
-  readonly owners: Uint16Array;
+  readonly names: readonly string[];
+  /** Virtual nodes, four points each (ring/points.ts). */
+  readonly vnodes: Uint32Array;
 }
 
 export interface RowsOrder {

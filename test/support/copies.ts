@@ -3,7 +3,7 @@
  * and between them byte streams without delay that a test may cut. Time moves only when a test says so. What faults do
  * beyond that is the simulator's business (test/simulation/).
  */
-import { installationOf, RowsMaker, type TopologyMember, type TopologyView } from '../../src/cluster/index.js';
+import { installationOf, rowsOf, type TopologyMember, type TopologyView } from '../../src/cluster/index.js';
 import { helloExtras, Opcode, Role, readResponse, requestFrame, Status } from '../../src/protocol/index.js';
 import { type Installation, loadAddon, ROW_MAX } from '../../src/store/index.js';
 import { CopyNode, type CopyWorker, SLOTS, type Stream } from './copy-node.js';
@@ -25,7 +25,6 @@ export class Copies {
   /** Pairs of node numbers, in both orders, between which nothing can be dialled. */
   readonly #cut = new Set<string>();
   #installation: Installation | undefined;
-  readonly #rows = new RowsMaker(SLOTS);
   #work: (() => void)[] = [];
   #random = 1;
   #memories = 0;
@@ -57,7 +56,7 @@ export class Copies {
   start(number: number, { isFounding = false, workers = 2 } = {}): CopyNode {
     const member = this.view.members.find((candidate) => candidate.number === number) as TopologyMember;
     const node = new CopyNode(this, member, workers);
-    node.arena.install(installationOf(this.view, isFounding, this.#rows.of(this.view)));
+    node.arena.install(installationOf(this.view, isFounding, rowsOf(this.view, SLOTS)));
     this.nodes.set(number, node);
     for (const worker of node.workers) worker.core.adopt(this.view);
     this.run();
@@ -109,7 +108,7 @@ export class Copies {
   /** Numbers of the nodes in a key's row, the leader first. */
   rowOf(key: string): number[] {
     if (this.#installation?.epoch !== this.view.epoch) {
-      this.#installation = installationOf(this.view, false, this.#rows.of(this.view));
+      this.#installation = installationOf(this.view, false, rowsOf(this.view, SLOTS));
     }
     const at = (addon.slotOf(Buffer.from(key)) % SLOTS) * ROW_MAX;
     return [...this.#installation.rows.subarray(at, at + ROW_MAX)].filter((number) => number !== 0);

@@ -7,7 +7,7 @@
  */
 import { SLOTS } from '../../ring/index.js';
 import { type AliveRecord, baseOf, type RingPlace, type TopologyView } from '../records.js';
-import { changingSlots, RowsMaker } from '../rows.js';
+import { changingSlots, rowsOf } from '../rows.js';
 
 /** Sooner than this a pace says nothing. */
 const PACE_MS_MIN = 1_000;
@@ -74,14 +74,14 @@ interface Start {
 }
 
 export class ChangeProgress {
-  readonly #rows: RowsMaker;
+  readonly #slots: number;
   #start: Start | undefined;
   /** By node number, how many slots are to change in an epoch. */
   #changing: { readonly epoch: number; readonly slots: ReadonlyMap<number, number> } | undefined;
 
   /** `slots` is smaller in tests only. */
   constructor(slots: number = SLOTS) {
-    this.#rows = new RowsMaker(slots);
+    this.#slots = slots;
   }
 
   /** There is another view: of a change that begins, or is to go on in another way, the pace is measured from here. */
@@ -147,7 +147,7 @@ export class ChangeProgress {
 
   #changingIn(view: TopologyView): ReadonlyMap<number, number> {
     if (this.#changing?.epoch === view.epoch) return this.#changing.slots;
-    const slots = changingSlots(this.#rows.of(view));
+    const slots = changingSlots(rowsOf(view, this.#slots));
     this.#changing = { epoch: view.epoch, slots };
     return slots;
   }

@@ -8,7 +8,7 @@ import {
   type RecordKey,
   type RegistryAbsence,
   type RegistryRecord,
-  RowsMaker,
+  rowsOf,
   TopologyRecord,
   type TopologyView,
 } from '../../../src/cluster/index.js';
@@ -152,7 +152,7 @@ export class ControlProcess {
       (own.incarnation === '' && this.#plane.view.epoch === 1) || node.world.mutations.has('coldIsWarm');
     node.setClock();
     const view = mutatedView(this.#plane.view, node.world.mutations);
-    install(installationOf(view, isFounding, new RowsMaker(this.#node.arena.slots).of(view)), node.installOptions);
+    install(installationOf(view, isFounding, rowsOf(view, this.#node.arena.slots)), node.installOptions);
     if (own.incarnation === '') this.#nameMemory(own, members);
     for (const prefix of ['topology', 'coordinator', 'members/', 'alive/']) {
       this.#watches.push(

@@ -15,7 +15,7 @@ import {
   type TopologyView,
   topologyView,
 } from '../../../src/cluster/index.js';
-import { RowsMaker } from '../../../src/cluster/rows.js';
+import { rowsOf } from '../../../src/cluster/rows.js';
 import { Layout } from '../../../src/cluster/worker/layout.js';
 import {
   frameBytes,
@@ -59,7 +59,6 @@ export class World implements SimWorld {
   readonly reportedLosses = new Set<number>();
   /** What must never happen, and did. */
   readonly violations: string[] = [];
-  readonly #rows = new RowsMaker(SLOTS);
   #viewed: { readonly revision: number; readonly view: TopologyView } | undefined;
   #layout: Layout | undefined;
   #memoryLostAtMs = Number.NEGATIVE_INFINITY;
@@ -132,7 +131,7 @@ export class World implements SimWorld {
   /** Whose the slots are by the newest epoch. */
   get layout(): Layout {
     const { view } = this;
-    if (this.#layout?.epoch !== view.epoch) this.#layout = new Layout(view, this.#rows.of(view));
+    if (this.#layout?.epoch !== view.epoch) this.#layout = new Layout(view, rowsOf(view, SLOTS));
     return this.#layout;
   }
 

@@ -1,7 +1,7 @@
 /** How far a change of the list of members is, as any node tells it. */
 import { expect, test } from 'vitest';
 import { ChangeProgress, type Sight } from '../../../src/cluster/control/progress.js';
-import { AliveRecord, type RebalanceRecord, RowsMaker, type TopologyView } from '../../../src/cluster/index.js';
+import { AliveRecord, type RebalanceRecord, rowsOf, type TopologyView } from '../../../src/cluster/index.js';
 import { Layout } from '../../../src/cluster/worker/layout.js';
 
 const SLOTS_FEW = 256;
@@ -48,7 +48,7 @@ function sight(view: TopologyView, said: Said, nowMs = 0): Sight {
 }
 
 const layoutGoals = (view: TopologyView): number =>
-  new Layout(view, new RowsMaker(SLOTS_FEW).of(view)).goals?.filter((goal) => goal !== 0).length ?? 0;
+  new Layout(view, rowsOf(view, SLOTS_FEW)).goals?.filter((goal) => goal !== 0).length ?? 0;
 
 test('an idle cluster has nothing to do and nothing to wait for', () => {
   const progress = new ChangeProgress(SLOTS_FEW);
