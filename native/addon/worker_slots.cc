@@ -63,6 +63,11 @@ napi_value slotFlags(napi_env env, napi_callback_info info) {
   return box.isOpen() ? makeBuffer(env, box.worker().slotFlags()) : nullptr;
 }
 
+napi_value slotSets(napi_env env, napi_callback_info info) {
+  WorkerBox& box = Call(env, info).box<WorkerBox>();
+  return box.isOpen() ? makeBuffer(env, box.worker().slotSets()) : nullptr;
+}
+
 napi_value makeArray(napi_env env, napi_typedarray_type type, size_t length, const std::string& bytes) {
   void* data = nullptr;
   napi_value memory = nullptr;
@@ -235,8 +240,20 @@ napi_value declareSynced(napi_env env, napi_callback_info info) {
   return callTowards(env, info, &Worker::declareSynced);
 }
 napi_value acceptSynced(napi_env env, napi_callback_info info) { return callFrom(env, info, &Worker::acceptSynced); }
-napi_value seal(napi_env env, napi_callback_info info) { return callTowards(env, info, &Worker::seal); }
 napi_value acceptLead(napi_env env, napi_callback_info info) { return callFrom(env, info, &Worker::acceptLead); }
+
+napi_value seal(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  WorkerBox& box = call.box<WorkerBox>();
+  uint16_t goal = 0;
+  std::string_view slots;
+  int64_t slotsMax = 0;
+  if (!box.isOpen() || !readNode(call, 0, &goal) || !readSlots(call, box, 1, &slots) ||
+      !call.integer(2, "slotsMax", 1, protocol::SLOTS, &slotsMax)) {
+    return nullptr;
+  }
+  return makeBuffer(env, box.worker().seal(goal, slots, static_cast<uint32_t>(slotsMax)));
+}
 
 napi_value finishTakeOver(napi_env env, napi_callback_info info) {
   const Call call(env, info);
@@ -332,6 +349,7 @@ void defineSlots(napi_env env, napi_value object, WorkerBox& box) {
   box.define(env, object, "install", install);
   box.define(env, object, "states", states);
   box.define(env, object, "slotFlags", slotFlags);
+  box.define(env, object, "slotSets", slotSets);
   box.define(env, object, "reigns", reigns);
   box.define(env, object, "peerBits", peerBits);
   box.define(env, object, "peerNews", peerNews);

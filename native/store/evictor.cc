@@ -373,7 +373,8 @@ void Evictor::rememberVersion(View& view, uint64_t hash, uint16_t slot, const Ve
   const uint32_t segment = view.segmentOf(slot);
   view.segments[segment].hasVersionGhosts = 1;
   VersionGhosts::Entry displaced;
-  if (view.versionGhostsOf(segment).put(hash, version, slot, &displaced)) raiseFloor(view, displaced.slot, displaced.version());
+  if (view.versionGhostsOf(segment).put(hash, version, slot, &displaced))
+    raiseFloor(view, displaced.slot, displaced.version());
 }
 
 void Evictor::raiseFloor(View& view, uint16_t slot, const Version& version) {

@@ -104,6 +104,8 @@ class Worker {
   bool leads(uint16_t slot) const { return view_.slots[slot].state == static_cast<uint8_t>(SlotState::PRIMARY); }
   std::string states() const;
   std::string slotFlags() const;
+  // Sets of slots, one behind the other: those in each SlotState, and those with each bit of SlotFlag.
+  std::string slotSets() const;
   Reigns reigns() const;
   PeerBits peerBits(uint16_t node);
   PeerNews peerNews(uint16_t node) const;
@@ -122,7 +124,7 @@ class Worker {
   void finishTakeOver(uint32_t epoch, std::string_view slots, uint8_t flags);
   void clearFlags(std::string_view slots, uint8_t flags);
   // A slot changes hands in the middle of an epoch: see worker_handover.cc. Each returns the slots of which it was so.
-  std::string seal(uint16_t goal, std::string_view slots);
+  std::string seal(uint16_t goal, std::string_view slots, uint32_t slotsMax = protocol::SLOTS);
   void unseal(std::string_view slots, bool isGivenToo);
   std::string give(std::string_view slots);
   std::string settle(std::string_view slots);

@@ -44,10 +44,12 @@ bool Worker::isEverybodySynced(uint16_t slot) const {
   return true;
 }
 
-std::string Worker::seal(uint16_t goal, std::string_view slots) {
+std::string Worker::seal(uint16_t goal, std::string_view slots, uint32_t slotsMax) {
   std::string sealed = noSlots(view_);
+  uint32_t count = 0;
   if (view_.rows == nullptr) return sealed;
   changeSlots(slots, [&](uint16_t slot) {
+    if (count == slotsMax) return;
     SlotMoment moment = momentOf(view_, slot);
     const bool isOpen = moment.state == SlotState::PRIMARY && (moment.flags & BUSY_FLAGS) == 0;
     const Row& row = view_.rows[slot];
@@ -56,6 +58,7 @@ std::string Worker::seal(uint16_t goal, std::string_view slots) {
     moment.flags |= SlotFlag::SEALED;
     setMoment(view_, slot, moment);
     addSlot(&sealed, slot);
+    count++;
     sealedAtMicroseconds_[slot] = steadyMicroseconds(view_);
   });
   return sealed;

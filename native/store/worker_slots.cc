@@ -27,6 +27,24 @@ std::string Worker::slotFlags() const {
   return flags;
 }
 
+std::string Worker::slotSets() const {
+  constexpr uint32_t STATES = static_cast<uint32_t>(SlotState::TAKING_OVER) + 1;
+  constexpr uint32_t FLAGS = 8;
+  const size_t setBytes = noSlots(view_).size();
+  std::string sets((STATES + FLAGS) * setBytes, 0);
+  const auto add = [&](uint32_t set, uint32_t slot) {
+    char& byte = sets[set * setBytes + slot / 8];
+    byte = static_cast<char>(byte | 1 << (slot & 7));
+  };
+  for (uint32_t slot = 0; slot < view_.slotCount(); slot++) {
+    const Slot& word = view_.slots[slot];
+    if (word.state < STATES) add(word.state, slot);
+    for (uint32_t bits = word.flags; bits != 0; bits &= bits - 1)
+      add(STATES + static_cast<uint32_t>(__builtin_ctz(bits)), slot);
+  }
+  return sets;
+}
+
 Reigns Worker::reigns() const {
   Reigns reigns;
   for (uint32_t i = 0; i < view_.slotCount(); i++) {
@@ -48,23 +66,27 @@ PeerBits Worker::peerBits(uint16_t node) {
   const auto peer = static_cast<uint32_t>(found);
   const uint64_t sendingSinceMs = view_.peers[peer].sendingSinceMs.load(std::memory_order_acquire);
   const bool isOthers = view_.peers[peer].sendingOwner.load(std::memory_order_acquire) != locker_.word();
-  for (uint32_t slot = 0; slot < view_.slotCount(); slot++) {
-    const auto local = static_cast<uint16_t>(slot);
-    const PeerSlots& slots = peers_.slotsOf(local, peer);
-    const uint32_t bit = peers_.bitOf(local);
-    const bool isSent = isOthers && (slots.sending & bit) != 0;
-    const bool isMissed = (slots.missed & bit) != 0;
-    if ((slots.synced & bit) != 0) addSlot(&bits.synced, slot);
-    if (!isMissed && !isSent) continue;
-    uint64_t sinceMs = isMissed ? peers_.sinceMs(peer) : sendingSinceMs;
-    if (isMissed && sinceMs == SINCE_NOTHING) sinceMs = 0;
-    if (isSent && sendingSinceMs < sinceMs) sinceMs = sendingSinceMs;
-    if (sinceMs < bits.sinceMs) bits.sinceMs = sinceMs;
-    addSlot(&bits.missed, slot);
-    const bool isWhole = (slots.whole & bit) != 0 || (isSent && sendingSinceMs == 0);
-    const uint64_t floorTime = view_.slots[slot].floorTime;
-    const bool hasForgotten = floorTime != 0 && floorTime >> 16 >= sinceMs;
-    if (isWhole || hasForgotten) addSlot(&bits.whole, slot);
+  for (uint32_t segment = 0; segment < view_.geometry.segments; segment++) {
+    const PeerSlots& slots = *view_.peerSlotsOf(segment, peer);
+    const uint32_t first = segment * view_.geometry.slotsPerSegment;
+    const uint32_t sent = isOthers ? slots.sending : 0U;
+    addSlots(&bits.synced, first, slots.synced);
+    // Mostly nothing is missed.
+    for (uint32_t left = slots.missed | sent; left != 0; left &= left - 1) {
+      const uint32_t bit = left & -left;
+      const uint32_t slot = first + static_cast<uint32_t>(__builtin_ctz(left));
+      const bool isSent = (sent & bit) != 0;
+      const bool isMissed = (slots.missed & bit) != 0;
+      uint64_t sinceMs = isMissed ? peers_.sinceMs(peer) : sendingSinceMs;
+      if (isMissed && sinceMs == SINCE_NOTHING) sinceMs = 0;
+      if (isSent && sendingSinceMs < sinceMs) sinceMs = sendingSinceMs;
+      if (sinceMs < bits.sinceMs) bits.sinceMs = sinceMs;
+      addSlot(&bits.missed, slot);
+      const bool isWhole = (slots.whole & bit) != 0 || (isSent && sendingSinceMs == 0);
+      const uint64_t floorTime = view_.slots[slot].floorTime;
+      const bool hasForgotten = floorTime != 0 && floorTime >> 16 >= sinceMs;
+      if (isWhole || hasForgotten) addSlot(&bits.whole, slot);
+    }
   }
   return bits;
 }

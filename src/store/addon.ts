@@ -278,6 +278,8 @@ export interface NativeWorker {
   states(): Uint8Array;
   /** SlotFlag bits of every slot. */
   slotFlags(): Uint8Array;
+  /** Sets of slots, one behind the other: those in each SlotState, and those with each bit of SlotFlag. */
+  slotSets(): Uint8Array;
   reigns(): Reigns;
   peerBits(nodeNumber: number): PeerBits;
   peerNews(nodeNumber: number): PeerNews;
@@ -334,10 +336,10 @@ export interface NativeWorker {
   // A slot changes hands in the middle of an epoch (native/store/worker_handover.cc).
 
   /**
-   * Slots that this node leads and everybody who must be is in sync of stop taking writes, to be handed to `goal`;
-   * those are returned.
+   * Slots that this node leads and everybody who must be is in sync of stop taking writes, to be handed to `goal`, at
+   * most so many; those are returned.
    */
-  seal(goal: number, slots: SlotBits): SlotBits;
+  seal(goal: number, slots: SlotBits, slotsMax: number): SlotBits;
   /** Takes writes again. `isGivenToo` 1: the goal said that it did not take them. */
   unseal(slots: SlotBits, isGivenToo: number): void;
   /** Of these sealed slots those of which nothing is in flight any more: from now on they are the goal's to take. */

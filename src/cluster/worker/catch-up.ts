@@ -36,11 +36,12 @@ import {
   hasSlot,
   isNoSlot,
   noSlots,
+  slotsBelow,
   slotsOf,
   slotsWhere,
   withoutBits,
 } from './slot-bits.js';
-import { flaggedSlots, type Survey } from './survey.js';
+import type { Survey } from './survey.js';
 import type { Holding } from './take-over.js';
 
 const LEG_SEGMENTS = 128;
@@ -174,7 +175,7 @@ export class CatchUp {
       const { synced } = this.#env.native.peerBits(number);
       copies += countSlots(withoutBits(bothBits(survey.led, this.#partOf(number).received), synced));
     }
-    const held = survey.states.reduce((count, state) => count + Number(state !== SlotState.NONE), 0);
+    const held = this.#env.slots - countSlots(survey.sets.inState(SlotState.NONE));
     let underWayBytes = 0;
     for (const { isMove, isHotOnly, stream } of this.#legs.values()) {
       if (isMove && !isHotOnly) underWayBytes += stream.bytes;
@@ -254,7 +255,7 @@ export class CatchUp {
     const first: number | undefined = slotsOf(slots).next().value;
     if (first === undefined) return slots;
     const end = (Math.floor(first / this.#env.slotsPerSegment) + LEG_SEGMENTS) * this.#env.slotsPerSegment;
-    return slotsWhere(this.#env.slots, (slot) => slot < end && hasSlot(slots, slot));
+    return slotsBelow(slots, end);
   }
 
   /** What must be sent of each slot: all, or what is younger than the peer is known to hold, or than it missed. */
@@ -315,7 +316,7 @@ export class CatchUp {
 
   /** What was merged at a take-over is on a majority once so many copies are in sync: a quorum may be served again. */
   #endMerging(survey: Survey): void {
-    const merging = bothBits(survey.led, flaggedSlots(survey, SlotFlag.MERGING));
+    const merging = bothBits(survey.led, survey.sets.flagged(SlotFlag.MERGING));
     if (isNoSlot(merging)) return;
     const copies = this.#parts.peers.linked.map((number) => this.#env.native.peerBits(number).synced);
     const wanted = Math.floor(survey.layout.view.rf / 2);

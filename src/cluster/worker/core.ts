@@ -16,7 +16,7 @@ import { Opcode, responseFrame, Status } from '../../protocol/index.js';
 import { RowRole } from '../../ring/index.js';
 import { type ControlFrame, type SlotBits, SlotFlag, SlotState } from '../../store/index.js';
 import type { TopologyMember, TopologyView } from '../records.js';
-import { RowsMaker } from '../rows.js';
+import { rowsOf } from '../rows.js';
 import { Calls } from './calls.js';
 import { CatchUp } from './catch-up.js';
 import { Digests } from './digests.js';
@@ -31,7 +31,7 @@ import { Pace } from './pace.js';
 import { epochOf, refusal, staleAnswer } from './peer-frames.js';
 import { Peers } from './peers.js';
 import { Pulls } from './pulls.js';
-import { hasSlot, noSlots } from './slot-bits.js';
+import { bothBits, countSlots, isNoSlot, noSlots, withoutBits } from './slot-bits.js';
 import { type Survey, takeSurvey } from './survey.js';
 import { TakeOvers } from './take-over.js';
 import { TopologyNews } from './topology-news.js';
@@ -61,7 +61,6 @@ export class WorkerCore {
   readonly #handOvers: HandOvers;
   readonly #drops: Drops;
   readonly #history: History;
-  readonly #rows: RowsMaker;
   #view: TopologyView | undefined;
   /** Of `#view`, once it was needed. */
   #layout: Layout | undefined;
@@ -98,7 +97,6 @@ export class WorkerCore {
     this.#handOvers = new HandOvers(env, this.#calls, this.#peers, { onEpoch });
     this.#drops = new Drops(env);
     this.#history = new History(env.slots);
-    this.#rows = new RowsMaker(env.slots);
   }
 
   /** The newest topology in use here; undefined before the first adopt(). */
@@ -193,7 +191,7 @@ export class WorkerCore {
     const isSteward = this.#env.native.isSteward();
     this.#view = view;
     this.#enteredAtMs = this.#env.monoMs();
-    this.#layout = isSteward ? new Layout(view, this.#rows.of(view)) : undefined;
+    this.#layout = isSteward ? new Layout(view, rowsOf(view, this.#env.slots)) : undefined;
     this.#takeOvers.reset();
     this.#digests.reset();
     this.#handOvers.reset();
@@ -214,7 +212,7 @@ export class WorkerCore {
     const view = this.#view as TopologyView;
     const mustInstall = this.#env.installedEpoch() < view.epoch;
     if (mustInstall) {
-      const layout = this.#layout ?? new Layout(view, this.#rows.of(view));
+      const layout = this.#layout ?? new Layout(view, rowsOf(view, this.#env.slots));
       this.#env.native.install(layout.installation);
     }
     this.#env.log('epoch', { epoch: view.epoch, isInstaller: mustInstall });
@@ -294,14 +292,14 @@ export class WorkerCore {
 
   #survey(): Survey {
     const view = this.#view as TopologyView;
-    this.#layout ??= new Layout(view, this.#rows.of(view));
+    this.#layout ??= new Layout(view, rowsOf(view, this.#env.slots));
     return takeSurvey(this.#env, this.#layout);
   }
 
   #work(): void {
     this.#tendCopies((this.#view as TopologyView).members);
     const survey = this.#survey();
-    this.#drops.tick(survey.states, survey.layout);
+    this.#drops.tick(survey);
     this.#report(survey);
   }
 
@@ -332,12 +330,8 @@ export class WorkerCore {
   /** At once what others wait for; the rest, which changes all the time while data moves, twice a second. */
   #report(survey: Survey): void {
     const { epoch } = this.#view as TopologyView;
-    const { layout, states, flags } = survey;
-    const self = this.#env.self.number;
-    const handOvers = countHandOvers(layout, states, { flags, self });
-    const received = layout.slotsOf(self, RowRole.RECEIVER);
-    const forNothing = layout.view.isCancelled === true ? received : noSlots(this.#env.slots);
-    const holdings = reportOf({ epoch, states, flags, forNothing });
+    const handOvers = countHandOvers(survey, this.#env.self.number);
+    const holdings = { epoch, ...holdingsOf(survey, this.#env.self.number) };
     const awaited = JSON.stringify({ ...holdings, isHandedOver: handOvers === 0 });
     const nowMs = this.#env.monoMs();
     if (awaited === this.#reported && nowMs < this.#reportAtMs) return;
@@ -351,28 +345,15 @@ export class WorkerCore {
   }
 }
 
-interface Holdings {
-  readonly epoch: number;
-  readonly states: Uint8Array;
-  readonly flags: Uint8Array;
-  /** Copies that were to be had here by a change that is called off: nobody waits for them. */
-  readonly forNothing: SlotBits;
-}
+type Holdings = Pick<ClusterReport, 'syncedEpoch' | 'possibleLossSlots'>;
 
-function reportOf({
-  epoch,
-  states,
-  flags,
-  forNothing,
-}: Holdings): Pick<ClusterReport, 'epoch' | 'syncedEpoch' | 'possibleLossSlots'> {
-  let isSynced = true;
-  let possibleLossSlots = 0;
-  for (let slot = 0; slot < states.length; slot++) {
-    const [state, flag] = [states[slot] as number, flags[slot] as number];
-    const isDetached = state === SlotState.REPLICA && (flag & SlotFlag.DETACHED) !== 0;
-    const isJoining = state === SlotState.JOINING && !hasSlot(forNothing, slot);
-    if (isJoining || state === SlotState.TAKING_OVER || isDetached) isSynced = false;
-    if (state === SlotState.PRIMARY && (flag & SlotFlag.POSSIBLE_LOSS) !== 0) possibleLossSlots++;
-  }
-  return { epoch, syncedEpoch: isSynced ? epoch : 0, possibleLossSlots };
+function holdingsOf({ layout, sets, led }: Survey, self: number): Holdings {
+  // Nobody waits for copies that were to be had here by a change that is called off.
+  const received = layout.view.isCancelled === true ? layout.slotsOf(self, RowRole.RECEIVER) : noSlots(layout.slots);
+  const isSynced =
+    isNoSlot(withoutBits(sets.inState(SlotState.JOINING), received)) &&
+    isNoSlot(sets.inState(SlotState.TAKING_OVER)) &&
+    isNoSlot(bothBits(sets.inState(SlotState.REPLICA), sets.flagged(SlotFlag.DETACHED)));
+  const doubtful = bothBits(led, sets.flagged(SlotFlag.POSSIBLE_LOSS));
+  return { syncedEpoch: isSynced ? layout.epoch : 0, possibleLossSlots: countSlots(doubtful) };
 }

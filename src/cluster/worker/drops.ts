@@ -8,8 +8,9 @@
  */
 import { type SlotBits, SlotState } from '../../store/index.js';
 import type { WorkerEnv } from './env.js';
-import { ANY_ROLE, type Layout } from './layout.js';
-import { addSlot, hasSlot, noSlots } from './slot-bits.js';
+import { ANY_ROLE } from './layout.js';
+import { addSlot, bothBits, eitherBits, isNoSlot, noSlots, slotsOf, withoutBits } from './slot-bits.js';
+import type { Survey } from './survey.js';
 
 /** In a daemon. */
 export const DROP_DELAY_MS = 30_000;
@@ -17,41 +18,49 @@ const SLOTS_AT_ONCE_MAX = 256;
 
 export class Drops {
   readonly #env: WorkerEnv;
-  /** Since when a slot has been without a part here; Infinity: it has one, or was dropped. */
+  /** Slots without a part here. */
+  #free: SlotBits;
+  /** Of these, the ones that are to be dropped, and since when they have been without. */
+  #waiting: SlotBits;
   readonly #sinceMs: Float64Array;
-  readonly #wasNone: Uint8Array;
-  #layout: Layout | undefined;
-  /** By that layout, slots whose rows name this node. */
-  #rowed: SlotBits = new Uint8Array();
+  /** When the first of them may be due. */
+  #dueAtMs = Number.POSITIVE_INFINITY;
 
   constructor(env: WorkerEnv) {
     this.#env = env;
-    this.#sinceMs = new Float64Array(env.slots).fill(Number.POSITIVE_INFINITY);
-    this.#wasNone = new Uint8Array(env.slots);
+    this.#free = noSlots(env.slots);
+    this.#waiting = noSlots(env.slots);
+    this.#sinceMs = new Float64Array(env.slots);
   }
 
-  tick(states: Uint8Array, layout: Layout): void {
-    this.#look(layout);
+  tick({ layout, sets }: Survey): void {
     const nowMs = this.#env.monoMs();
-    const due: SlotBits = noSlots(this.#env.slots);
-    let dueCount = 0;
-    for (let slot = 0; slot < states.length; slot++) {
-      const isNone = states[slot] === SlotState.NONE && !hasSlot(this.#rowed, slot);
-      if (isNone !== (this.#wasNone[slot] === 1)) {
-        this.#wasNone[slot] = Number(isNone);
-        this.#sinceMs[slot] = isNone ? nowMs : Number.POSITIVE_INFINITY;
-      }
-      if (nowMs - (this.#sinceMs[slot] as number) < this.#env.dropDelayMs || dueCount === SLOTS_AT_ONCE_MAX) continue;
-      this.#sinceMs[slot] = Number.POSITIVE_INFINITY;
-      addSlot(due, slot);
-      dueCount++;
-    }
-    if (dueCount > 0) this.#env.native.drop(due);
+    const free = withoutBits(sets.inState(SlotState.NONE), layout.slotsOf(this.#env.self.number, ...ANY_ROLE));
+    const fresh = withoutBits(free, this.#free);
+    for (const slot of slotsOf(fresh)) this.#sinceMs[slot] = nowMs;
+    if (!isNoSlot(fresh)) this.#dueAtMs = Math.min(this.#dueAtMs, nowMs + this.#env.dropDelayMs);
+    this.#free = free;
+    this.#waiting = bothBits(eitherBits(this.#waiting, fresh), free);
+    if (nowMs < this.#dueAtMs) return;
+    const due = this.#due(nowMs);
+    this.#waiting = withoutBits(this.#waiting, due);
+    if (!isNoSlot(due)) this.#env.native.drop(due);
   }
 
-  #look(layout: Layout): void {
-    if (layout === this.#layout) return;
-    this.#layout = layout;
-    this.#rowed = layout.slotsOf(this.#env.self.number, ...ANY_ROLE);
+  /** Also looks when the next ones are. */
+  #due(nowMs: number): SlotBits {
+    const due = noSlots(this.#env.slots);
+    let count = 0;
+    this.#dueAtMs = Number.POSITIVE_INFINITY;
+    for (const slot of slotsOf(this.#waiting)) {
+      const dueAtMs = (this.#sinceMs[slot] as number) + this.#env.dropDelayMs;
+      if (dueAtMs <= nowMs && count < SLOTS_AT_ONCE_MAX) {
+        addSlot(due, slot);
+        count++;
+      } else {
+        this.#dueAtMs = Math.min(this.#dueAtMs, dueAtMs);
+      }
+    }
+    return due;
   }
 }

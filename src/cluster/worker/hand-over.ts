@@ -20,7 +20,7 @@ import type { WorkerEnv } from './env.js';
 import type { Layout } from './layout.js';
 import { epochOf, handOverFrame } from './peer-frames.js';
 import type { Peers } from './peers.js';
-import { addSlot, bothBits, countSlots, eitherBits, isNoSlot, noSlots, slotsOf, withoutBits } from './slot-bits.js';
+import { bothBits, countSlots, eitherBits, isNoSlot, noSlots, withoutBits } from './slot-bits.js';
 import type { Survey } from './survey.js';
 
 /** Slots of a batch: few enough that what is in flight of them drains at once. */
@@ -53,7 +53,7 @@ export class HandOvers {
   /** By receiving node. */
   readonly #batches = new Map<number, Batch>();
   /** By receiving node: slots that are to go to it and were not tried since the last tick. */
-  #queues = new Map<number, number[]>();
+  readonly #queues = new Map<number, SlotBits>();
   #isPolling = false;
   #handed = 0;
   #hasHanded = false;
@@ -80,41 +80,31 @@ export class HandOvers {
   /** `mayBegin`: else only what was begun is ended. */
   tick(survey: Survey, mayBegin: boolean): void {
     this.#hasHanded = false;
-    const { layout, states, flags } = survey;
-    const { goals } = layout;
-    if (goals === undefined) return;
-    const left = noSlots(this.#env.slots);
-    const offered = new Map<number, SlotBits>();
-    const queues = new Map<number, number[]>();
-    for (let slot = 0; slot < goals.length; slot++) {
-      const goal = goals[slot] as number;
-      if (goal === 0 || states[slot] !== SlotState.PRIMARY) continue;
-      const flag = flags[slot] as number;
-      if (!isToGo(layout, slot, { flag, self: this.#env.self.number })) continue;
-      if ((flag & SlotFlag.GIVEN) !== 0) {
-        if (!offered.has(goal)) offered.set(goal, noSlots(this.#env.slots));
-        addSlot(offered.get(goal) as SlotBits, slot);
-      } else if ((flag & SlotFlag.SEALED) !== 0) {
-        addSlot(left, slot);
-      } else {
-        if (!queues.has(goal)) queues.set(goal, []);
-        queues.get(goal)?.push(slot);
+    const { layout, sets } = survey;
+    if (layout.goals === undefined) return;
+    const toGo = bothBits(survey.led, handOversOf(survey, this.#env.self.number));
+    const given = bothBits(toGo, sets.flagged(SlotFlag.GIVEN));
+    const sealed = withoutBits(bothBits(toGo, sets.flagged(SlotFlag.SEALED)), given);
+    this.#takeUp(layout, sealed, given);
+    this.#queues.clear();
+    if (mayBegin) {
+      const open = withoutBits(withoutBits(toGo, given), sealed);
+      for (const [goal, slots] of layout.goalSlots) {
+        this.#queues.set(goal, bothBits(open, slots));
+        this.#begin(layout, goal);
       }
     }
-    this.#queues = queues;
-    this.#takeUp(layout, left, offered);
-    if (mayBegin) for (const goal of queues.keys()) this.#begin(layout, goal);
-    else queues.clear();
     this.#poll();
   }
 
   /** What a steward before this one, or a lost link, left half done. */
-  #takeUp(layout: Layout, sealed: SlotBits, offered: ReadonlyMap<number, SlotBits>): void {
+  #takeUp(layout: Layout, sealed: SlotBits, offered: SlotBits): void {
     let orphans = sealed;
     for (const batch of this.#batches.values()) orphans = withoutBits(orphans, batch.sealed);
     if (!isNoSlot(orphans)) this.#env.native.unseal(orphans, 0);
-    for (const [goal, given] of offered) {
-      if (this.#batches.has(goal) || this.#peers.linkTo(goal) === undefined) continue;
+    for (const [goal, slots] of layout.goalSlots) {
+      const given = bothBits(offered, slots);
+      if (isNoSlot(given) || this.#batches.has(goal) || this.#peers.linkTo(goal) === undefined) continue;
       const sealed = noSlots(this.#env.slots);
       const batch = { goal, layout, sealedAtMs: this.#env.monoMs(), sealed, given, hasSucceeded: false };
       this.#batches.set(goal, batch);
@@ -125,17 +115,13 @@ export class HandOvers {
   #begin(layout: Layout, goal: number): void {
     const queue = this.#queues.get(goal);
     const isReachable = goal === this.#env.self.number || this.#peers.linkTo(goal) !== undefined;
-    if (queue === undefined || this.#batches.has(goal) || !isReachable) return;
-    while (queue.length > 0) {
-      const slots = noSlots(this.#env.slots);
-      for (const slot of queue.splice(0, BATCH_SLOTS_MAX)) addSlot(slots, slot);
-      const sealed = this.#env.native.seal(goal, slots);
-      if (isNoSlot(sealed)) continue;
-      const given = noSlots(this.#env.slots);
-      const sealedAtMs = this.#env.monoMs();
-      this.#batches.set(goal, { goal, layout, sealedAtMs, sealed, given, hasSucceeded: false });
-      return;
-    }
+    if (queue === undefined || isNoSlot(queue) || this.#batches.has(goal) || !isReachable) return;
+    const sealed = this.#env.native.seal(goal, queue, BATCH_SLOTS_MAX);
+    this.#queues.set(goal, withoutBits(queue, sealed));
+    if (isNoSlot(sealed)) return;
+    const given = noSlots(this.#env.slots);
+    const sealedAtMs = this.#env.monoMs();
+    this.#batches.set(goal, { goal, layout, sealedAtMs, sealed, given, hasSucceeded: false });
   }
 
   #poll(): void {
@@ -216,41 +202,15 @@ export class HandOvers {
   }
 }
 
-interface Led {
-  /** SlotFlag bits. */
-  readonly flag: number;
-  readonly self: number;
+/** Slots that are not yet as they are to be when the change is done, whoever leads them. */
+function handOversOf({ layout, sets }: Survey, self: number): SlotBits {
+  const staying = layout.goalSlots.get(self) ?? noSlots(layout.slots);
+  const unsettled = withoutBits(bothBits(staying, layout.settling), sets.flagged(SlotFlag.SETTLED));
+  return eitherBits(withoutBits(layout.changing, staying), unsettled);
 }
 
-/** Whether a slot that is led here is to be handed over, or settled. */
-function isToGo(layout: Layout, slot: number, { flag, self }: Led): boolean {
-  const goal = layout.goals?.[slot] ?? 0;
-  if (goal !== self) return goal !== 0;
-  return (flag & SlotFlag.SETTLED) === 0 && layout.settles(slot);
-}
-
-/** Slots that this node leads and that are not yet as they are to be when the change is done. */
-export function countHandOvers(
-  layout: Layout,
-  states: Uint8Array,
-  { flags, self }: { readonly flags: Uint8Array; readonly self: number },
-): number {
-  if (layout.goals === undefined) return 0;
-  let count = 0;
-  for (let slot = 0; slot < states.length; slot++) {
-    if (layout.goals[slot] === 0) continue;
-    const isLed = states[slot] === SlotState.PRIMARY || states[slot] === SlotState.TAKING_OVER;
-    if (isLed && isToGo(layout, slot, { flag: flags[slot] as number, self })) count++;
-  }
-  return count;
-}
-
-/** The claims of a node that is asked what it has: it leads these itself, or is the one of two that goes first. */
-export function claimedSlots(states: Uint8Array, isFirst: boolean, slots: SlotBits): SlotBits {
-  const claimed = noSlots(states.length);
-  for (const slot of slotsOf(slots)) {
-    const state = states[slot];
-    if (state === SlotState.PRIMARY || (isFirst && state === SlotState.TAKING_OVER)) addSlot(claimed, slot);
-  }
-  return claimed;
+/** How many of those this node leads. */
+export function countHandOvers(survey: Survey, self: number): number {
+  const led = eitherBits(survey.led, survey.sets.inState(SlotState.TAKING_OVER));
+  return countSlots(bothBits(led, handOversOf(survey, self)));
 }

@@ -19,6 +19,8 @@ import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
 import { heartbeatAnswer, heartbeatFrame, readHeartbeat, readHeartbeatAnswer } from './peer-frames.js';
 import type { Peers } from './peers.js';
+import { bothBits, isNoSlot } from './slot-bits.js';
+import { SlotSets } from './survey.js';
 
 const HEARTBEAT_MS = 500;
 const SILENT_MS_MAX = 1_500;
@@ -148,10 +150,8 @@ export class Heartbeats {
   }
 
   #isLacking(): boolean {
-    const flags = this.#env.native.slotFlags();
-    const isDetached = (slot: number): boolean => ((flags[slot] as number) & SlotFlag.DETACHED) !== 0;
-    return this.#env.native
-      .states()
-      .some((state, slot) => state === SlotState.JOINING || (state === SlotState.REPLICA && isDetached(slot)));
+    const sets = new SlotSets(this.#env.native, this.#env.slots);
+    const detached = bothBits(sets.inState(SlotState.REPLICA), sets.flagged(SlotFlag.DETACHED));
+    return !isNoSlot(sets.inState(SlotState.JOINING)) || !isNoSlot(detached);
   }
 }

@@ -39,10 +39,16 @@ export class History {
       this.forget();
       return;
     }
+    if (isSame(layout.leaders, next.leaders)) return;
     for (let slot = 0; slot < this.#slots; slot++) {
       if (layout.leaders[slot] === next.leaders[slot]) continue;
-      const voters = layout.votersIn(slot);
-      for (let rank = 0; rank < ROW_MAX; rank++) this.#rows[slot * ROW_MAX + rank] = voters[rank] ?? 0;
+      layout.copyVoters(slot, this.#rows, slot * ROW_MAX);
     }
   }
 }
+
+/** Natively: most epochs change no leader, and a loop of JavaScript would be as long as all that is done for one. */
+const isSame = (left: Uint16Array, right: Uint16Array): boolean =>
+  Buffer.from(left.buffer, left.byteOffset, left.byteLength).equals(
+    new Uint8Array(right.buffer, right.byteOffset, right.byteLength),
+  );

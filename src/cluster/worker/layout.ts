@@ -3,7 +3,7 @@ import { RowMark, RowRole, roleOf } from '../../ring/index.js';
 import { type EpochRows, type Installation, ROW_MAX, type SlotBits, slotsOfNode } from '../../store/index.js';
 import type { TopologyView } from '../records.js';
 import { installationOf } from '../rows.js';
-import { eitherBits, hasSlot, noSlots } from './slot-bits.js';
+import { addSlot, eitherBits, noSlots } from './slot-bits.js';
 
 export const ANY_ROLE = [RowRole.MEMBER, RowRole.STAND_IN, RowRole.RETURNING, RowRole.AWAY, RowRole.RECEIVER] as const;
 
@@ -19,7 +19,9 @@ export class Layout {
   readonly goals: Uint16Array | undefined;
   /** By slot, the number of the node that leads it, 0 when nobody does. */
   readonly leaders: Uint16Array;
-  readonly #settling: SlotBits;
+  /** Slots that stay with their leader and change other copies. A change that is called off keeps them. */
+  readonly settling: SlotBits;
+  #goalSlots: ReadonlyMap<number, SlotBits> | undefined;
   readonly #byRole = new Map<number, readonly SlotBits[]>();
 
   constructor(view: TopologyView, rows: EpochRows) {
@@ -28,7 +30,7 @@ export class Layout {
     this.#bases = rows.bases;
     this.goals = rows.goals;
     this.leaders = rows.leaders;
-    this.#settling = rows.settling ?? noSlots(this.slots);
+    this.settling = rows.settling ?? noSlots(this.slots);
     this.installation = installationOf(view, false, rows);
   }
 
@@ -39,6 +41,17 @@ export class Layout {
   /** Acknowledgements of a quorum, the leader's own included. */
   get quorum(): number {
     return Math.floor(this.view.rf / 2) + 1;
+  }
+
+  /** By node number, the slots whose goal it is. */
+  get goalSlots(): ReadonlyMap<number, SlotBits> {
+    this.#goalSlots ??= slotsByNumber(this.goals ?? new Uint16Array());
+    return this.#goalSlots;
+  }
+
+  /** Slots of which anything changes. */
+  get changing(): SlotBits {
+    return [...this.goalSlots.values()].reduce(eitherBits, noSlots(this.slots));
   }
 
   /** Slots in whose rows a node has one of these roles. */
@@ -75,6 +88,18 @@ export class Layout {
     return this.presentIn(slot).filter((number) => this.roleOf(slot, number) !== RowRole.RECEIVER);
   }
 
+  /** Puts the numbers of those voters at `at`, and 0 into the rest of a row of ROW_MAX. */
+  copyVoters(slot: number, into: Uint16Array, at: number): void {
+    const { rows, roles } = this.installation;
+    const end = (slot + 1) * ROW_MAX;
+    let to = at;
+    for (let from = slot * ROW_MAX; from < end && rows[from] !== 0; from++) {
+      const role = roleOf(roles[from] as number);
+      if (role !== RowRole.AWAY && role !== RowRole.RECEIVER) into[to++] = rows[from] as number;
+    }
+    while (to < at + ROW_MAX) into[to++] = 0;
+  }
+
   /** Number of the node the slot is to be handed to, 0 when there is none. */
   goalOf(slot: number): number {
     return this.#marked(slot, RowMark.GOAL);
@@ -83,11 +108,6 @@ export class Layout {
   /** Number of the node that hands the slot over, 0 when there is none. */
   formerOf(slot: number): number {
     return this.#marked(slot, RowMark.FORMER);
-  }
-
-  /** Whether the slot stays with its leader and changes other copies. A change that is called off keeps them. */
-  settles(slot: number): boolean {
-    return hasSlot(this.#settling, slot);
   }
 
   #marked(slot: number, mark: number): number {
@@ -110,4 +130,19 @@ export class Layout {
     const [peerAt, leaderAt] = [base.indexOf(peer), base.indexOf(leader)];
     return peerAt !== -1 && (leaderAt === -1 || peerAt < leaderAt);
   }
+}
+
+function slotsByNumber(numbers: Uint16Array): ReadonlyMap<number, SlotBits> {
+  const byNumber = new Map<number, SlotBits>();
+  for (let slot = 0; slot < numbers.length; slot++) {
+    const number = numbers[slot] as number;
+    if (number === 0) continue;
+    let slots = byNumber.get(number);
+    if (slots === undefined) {
+      slots = noSlots(numbers.length);
+      byNumber.set(number, slots);
+    }
+    addSlot(slots, slot);
+  }
+  return byNumber;
 }

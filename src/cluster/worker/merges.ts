@@ -26,7 +26,7 @@ import {
   slotsWhere,
   withoutBits,
 } from './slot-bits.js';
-import { flaggedSlots, type Survey } from './survey.js';
+import type { Survey } from './survey.js';
 
 const RETRY_MS = 100;
 
@@ -79,7 +79,7 @@ export class Merges {
   /** Asks whom there is to ask, and clears the doubts that are over. */
   tick(survey: Survey): void {
     this.#adopt(survey.layout);
-    const doubtful = bothBits(survey.led, flaggedSlots(survey, SlotFlag.POSSIBLE_LOSS));
+    const doubtful = bothBits(survey.led, survey.sets.flagged(SlotFlag.POSSIBLE_LOSS));
     for (const number of this.#peers.linked) {
       const merged = this.#mergedOf(number);
       if (merged.isUnderWay || this.#env.monoMs() < merged.askAtMs) continue;

@@ -12,11 +12,11 @@ import { Status } from '../../protocol/index.js';
 import { type ControlFrame, type SlotBits, SlotFlag, SlotState, VERSION_MS_MAX } from '../../store/index.js';
 import type { Calls } from './calls.js';
 import type { WorkerEnv } from './env.js';
-import { claimedSlots } from './hand-over.js';
 import { ItemStream, type StreamEnd } from './item-stream.js';
 import { type PullAnswer, pullAnswer, readPull, refusal, staleAnswer } from './peer-frames.js';
 import type { Peers } from './peers.js';
-import { bothBits, lowestOf, slotsWhere } from './slot-bits.js';
+import { bothBits, eitherBits, lowestOf } from './slot-bits.js';
+import { SlotSets } from './survey.js';
 
 /** Every other node may ask for two portions at once; more are told to come again. */
 const PULLS_MAX = 32;
@@ -51,10 +51,11 @@ export class Pulls {
     if (connection === undefined || this.#pulls.size >= PULLS_MAX) {
       return refusal(Status.BUSY, frame.requestId, 'there is no link to you, or too many ask');
     }
-    const slotsInSync = bothBits(wanted.slots, this.#slotsInSync());
+    const sets = new SlotSets(this.#env.native, this.#env.slots);
+    const slotsInSync = bothBits(wanted.slots, inSync(sets));
     const { heldUntilMs } = this.#env.native.reigns();
     const isFirst = this.#env.self.number > frame.nodeNumber;
-    const slotsLed = claimedSlots(this.#env.native.states(), isFirst, wanted.slots);
+    const slotsLed = bothBits(wanted.slots, claimed(sets, isFirst));
     const held = { heldUntilMs: lowestOf(slotsInSync, heldUntilMs, VERSION_MS_MAX), slotsInSync, slotsLed };
     const stream = new ItemStream(this.#env, this.#calls, {
       connection,
@@ -94,14 +95,15 @@ export class Pulls {
   #answer({ frame }: Pull, answer: Buffer): void {
     this.#env.answer(frame.connection, answer);
   }
+}
 
-  #slotsInSync(): SlotBits {
-    const states = this.#env.native.states();
-    const flags = this.#env.native.slotFlags();
-    return slotsWhere(this.#env.slots, (slot) => {
-      const state = states[slot];
-      if (state === SlotState.PRIMARY || state === SlotState.REPLICA) return true;
-      return ((flags[slot] as number) & SlotFlag.DETACHED) !== 0;
-    });
-  }
+function inSync(sets: SlotSets): SlotBits {
+  const current = eitherBits(sets.inState(SlotState.PRIMARY), sets.inState(SlotState.REPLICA));
+  return eitherBits(current, sets.flagged(SlotFlag.DETACHED));
+}
+
+/** What a node claims that is asked what it has: it leads these itself, or is the one of two that goes first. */
+function claimed(sets: SlotSets, isFirst: boolean): SlotBits {
+  const led = sets.inState(SlotState.PRIMARY);
+  return isFirst ? eitherBits(led, sets.inState(SlotState.TAKING_OVER)) : led;
 }

@@ -17,6 +17,15 @@ export function slotsWhere(slots: number, isIn: (slot: number) => boolean): Slot
   return bits;
 }
 
+/** Those of the slots whose numbers are below `end`. */
+export function slotsBelow(slots: SlotBits, end: number): SlotBits {
+  const below = slots.slice();
+  below.fill(0, Math.ceil(end / 8));
+  if ((end & 7) !== 0 && end >> 3 < below.length)
+    below[end >> 3] = (below[end >> 3] as number) & ((1 << (end & 7)) - 1);
+  return below;
+}
+
 export function* slotsOf(bits: SlotBits): Generator<number> {
   for (let at = 0; at < bits.length; at++) {
     if (bits[at] === 0) continue;

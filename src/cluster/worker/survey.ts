@@ -1,14 +1,37 @@
 /** What this node's slots are doing, looked at once for all background work of a tick. */
-import { type Reigns, type SlotBits, SlotState } from '../../store/index.js';
+import { type NativeWorker, type Reigns, type SlotBits, SlotState } from '../../store/index.js';
 import type { WorkerEnv } from './env.js';
 import type { Layout } from './layout.js';
-import { slotsWhere } from './slot-bits.js';
+
+const STATES = Object.keys(SlotState).length;
+
+/** Which slots are in which state, and which have which flag, at one moment. */
+export class SlotSets {
+  readonly #sets: Uint8Array;
+  readonly #setBytes: number;
+
+  constructor(native: Pick<NativeWorker, 'slotSets'>, slots: number) {
+    this.#sets = native.slotSets();
+    this.#setBytes = Math.ceil(slots / 8);
+  }
+
+  inState(state: SlotState): SlotBits {
+    return this.#set(state);
+  }
+
+  /** @param flag one bit of SlotFlag */
+  flagged(flag: number): SlotBits {
+    return this.#set(STATES + 31 - Math.clz32(flag));
+  }
+
+  #set(number: number): SlotBits {
+    return this.#sets.subarray(number * this.#setBytes, (number + 1) * this.#setBytes);
+  }
+}
 
 export interface Survey {
   readonly layout: Layout;
-  /** SlotState and SlotFlag bits of every slot. */
-  readonly states: Uint8Array;
-  readonly flags: Uint8Array;
+  readonly sets: SlotSets;
   /** Looked at when it is asked for: few ticks need it. */
   readonly reigns: Reigns;
   /** Slots that this node leads and serves. */
@@ -16,18 +39,13 @@ export interface Survey {
 }
 
 export function takeSurvey(env: WorkerEnv, layout: Layout): Survey {
-  const states = env.native.states();
+  const sets = new SlotSets(env.native, env.slots);
   return {
     layout,
-    states,
-    flags: env.native.slotFlags(),
+    sets,
     get reigns() {
       return env.native.reigns();
     },
-    led: slotsWhere(env.slots, (slot) => states[slot] === SlotState.PRIMARY),
+    led: sets.inState(SlotState.PRIMARY),
   };
 }
-
-/** Slots whose flags have one of these bits. */
-export const flaggedSlots = ({ flags }: Survey, mask: number): SlotBits =>
-  slotsWhere(flags.length, (slot) => ((flags[slot] as number) & mask) !== 0);

@@ -30,17 +30,7 @@ import type { History } from './history.js';
 import type { Layout } from './layout.js';
 import { epochOf, pullFrame, readPullAnswer } from './peer-frames.js';
 import type { Peers } from './peers.js';
-import {
-  addSlot,
-  bothBits,
-  countSlots,
-  hasSlot,
-  isNoSlot,
-  noSlots,
-  slotsOf,
-  slotsWhere,
-  withoutBits,
-} from './slot-bits.js';
+import { addSlot, bothBits, countSlots, hasSlot, isNoSlot, noSlots, slotsOf, withoutBits } from './slot-bits.js';
 import type { Survey } from './survey.js';
 
 const PATIENCE_MS = 1_000;
@@ -115,12 +105,11 @@ export class TakeOvers {
 
   /** Takes up what is to be taken over and not in hand yet. */
   consider(survey: Survey, history: History): void {
-    const { layout, states } = survey;
-    const inHand = (slot: number): boolean => this.#runs.some(({ slots }) => hasSlot(slots, slot));
-    const slots = slotsWhere(this.#env.slots, (slot) => states[slot] === SlotState.TAKING_OVER && !inHand(slot));
+    let slots = survey.sets.inState(SlotState.TAKING_OVER);
+    for (const run of this.#runs) slots = withoutBits(slots, run.slots);
     if (isNoSlot(slots)) return;
     this.#runs.push(this.#begin(survey, history, slots));
-    this.#env.log('take-over', { epoch: layout.epoch, slots: countSlots(slots) });
+    this.#env.log('take-over', { epoch: survey.layout.epoch, slots: countSlots(slots) });
     this.tick();
   }
 
@@ -135,7 +124,8 @@ export class TakeOvers {
     return hasFinished;
   }
 
-  #begin({ layout, flags, reigns }: Survey, history: History, slots: SlotBits): Run {
+  #begin({ layout, sets, reigns }: Survey, history: History, slots: SlotBits): Run {
+    const detached = sets.flagged(SlotFlag.DETACHED);
     const count = this.#env.slots;
     const run = {
       layout,
@@ -151,7 +141,7 @@ export class TakeOvers {
     const here = new Set(layout.view.members.filter(mayBeAsked).map(({ number }) => number));
     for (const slot of slotsOf(slots)) {
       const rowBefore = history.rowBefore(slot);
-      const isSelfInSync = ((flags[slot] as number) & SlotFlag.DETACHED) !== 0;
+      const isSelfInSync = hasSlot(detached, slot);
       const present = layout.presentIn(slot);
       const couldAcknowledge = rowBefore.length || Math.max(layout.view.rf, layout.votersIn(slot).length);
       const wanted = Math.max(1, couldAcknowledge - layout.quorum + 1);

@@ -69,8 +69,8 @@ export class Moves {
       NativeWorker['collect'],
     ];
     this.#walks.set(native, collect);
-    native.seal = (goal, slots) => {
-      const sealed = seal(goal, slots);
+    native.seal = (goal, slots, slotsMax) => {
+      const sealed = seal(goal, slots, slotsMax);
       if (isNoSlot(sealed)) return sealed;
       const { nowMs } = this.world.schedule;
       const known = this.#sealed.get(node.name) ?? new Map<number, number>();

@@ -171,9 +171,9 @@ export function sealLong(native: NativeWorker, nowMs: () => number): void {
   const [seal, give, settle] = [native.seal.bind(native), native.give.bind(native), native.settle.bind(native)];
   let sealedAtMs = 0;
   const isOver = (): boolean => nowMs() - sealedAtMs > SEALED_MS;
-  native.seal = (goal, slots) => {
+  native.seal = (goal, slots, slotsMax) => {
     sealedAtMs = nowMs();
-    return seal(goal, slots);
+    return seal(goal, slots, slotsMax);
   };
   native.give = (slots) => (isOver() ? give(slots) : slots.map(() => 0));
   native.settle = (slots) => (isOver() ? settle(slots) : slots.map(() => 0));
