@@ -1,5 +1,5 @@
-// The hash behind the circle, by RFC 1321's own examples. Where members stand, and that JavaScript has them there too, is
-// tested with the rows (test/unit/cluster/rows.test.ts).
+// The hash behind the circle, by RFC 1321's own examples. Where members stand, and that JavaScript has them there too,
+// is tested with the rows (test/unit/cluster/rows.test.ts).
 #include "../ring/points.h"
 
 #include <string>

@@ -37,7 +37,7 @@ import { TakeOvers } from './take-over.js';
 import { TopologyNews } from './topology-news.js';
 
 const STEWARD_SETTLE_MS = 200;
-const REPORT_MS = 500;
+const REPORT_MS = 1_000;
 /**
  * So long a busy node hands nothing over in a new epoch: its clients make their routes meanwhile, without haste, and
  * are not all refused at once.
@@ -327,7 +327,7 @@ export class WorkerCore {
     return haveClientsRoutes && (!this.#pace.isPaused || this.#view?.isCancelled === true);
   }
 
-  /** At once what others wait for; the rest, which changes all the time while data moves, twice a second. */
+  /** At once what others wait for; the rest, which changes all the time while data moves, once a second. */
   #report(survey: Survey): void {
     const { epoch } = this.#view as TopologyView;
     const handOvers = countHandOvers(survey, this.#env.self.number);

@@ -9,7 +9,7 @@
  * build on it. To take such a version back after looking a second time would be worse, since nodes may have adopted it,
  * and the number it had would be given twice.
  */
-import { type FSWatcher, watch as watchFolder } from 'node:fs';
+import { type FSWatcher, watch as watchPath } from 'node:fs';
 import { mkdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -24,11 +24,11 @@ import {
 import { DirectoryLease, LeasedContent } from './directory-lease.js';
 import { KnownRecords, type RegistryListener } from './known.js';
 import { LeaseFiles } from './lease-files.js';
-import { STAGING, VersionedFiles } from './versions.js';
+import { NEWS, VersionedFiles } from './versions.js';
 
 /** The longest a change stays unnoticed where fs.watch says nothing. */
 const POLL_MS = 500;
-/** What is published makes several hints in a row: one poll does for them. */
+/** One poll does for what is published together. */
 const HINT_MS = 3;
 /** How often reading a leased record starts over; each time means that another holder came. */
 const LEASED_READS_MAX = 20;
@@ -59,11 +59,15 @@ export class DirectoryRegistry implements Registry {
   }
 
   async get(key: RecordKey): Promise<RegistryRecord | undefined> {
-    if (isLeased(key)) return this.#getLeased(key);
+    return isLeased(key) ? this.#getLeased(key, (lease) => this.#leaseFiles.isAlive(lease)) : this.#getPlain(key);
+  }
+
+  async #getPlain(key: RecordKey): Promise<RegistryRecord | undefined> {
     const newest = await this.#records.newest(key);
     return newest && { key, revision: newest.revision, value: newest.content };
   }
 
+  /** Who lives is known from the last look at all leases, a quarter of a second ago at most. */
   async list(prefix: string): Promise<RegistryRecord[]> {
     const keys: RecordKey[] = [
       'config',
@@ -73,7 +77,9 @@ export class DirectoryRegistry implements Registry {
       ...(await this.#records.namesIn('members')).map((name): RecordKey => `members/${name}`),
       ...(await this.#records.namesIn('alive')).map((name): RecordKey => `alive/${name}`),
     ];
-    const records = await Promise.all(keys.filter((key) => key.startsWith(prefix)).map((key) => this.get(key)));
+    const wasAlive = (lease: string): Promise<boolean> => this.#leaseFiles.wasAlive(lease);
+    const read = (key: RecordKey) => (isLeased(key) ? this.#getLeased(key, wasAlive) : this.#getPlain(key));
+    const records = await Promise.all(keys.filter((key) => key.startsWith(prefix)).map(read));
     return records.filter((record) => record !== undefined);
   }
 
@@ -111,14 +117,13 @@ export class DirectoryRegistry implements Registry {
     this.#leaseFiles.close();
   }
 
-  async #getLeased(key: RecordKey): Promise<RegistryRecord | undefined> {
+  async #getLeased(key: RecordKey, isAlive: (lease: string) => Promise<boolean>): Promise<RegistryRecord | undefined> {
     let ended = 0;
     for (let attempt = 0; attempt < LEASED_READS_MAX; attempt++) {
       const newest = await this.#records.newest(key);
       const content = LeasedContent.safeParse(newest?.content).data;
       if (newest === undefined || content === undefined) return undefined;
-      if (await this.#leaseFiles.isAlive(content.lease))
-        return { key, revision: newest.revision, value: content.value };
+      if (await isAlive(content.lease)) return { key, revision: newest.revision, value: content.value };
       // A holder that was replaced ends after its successor's version is there: only what ended as the newest is
       // absent.
       if (newest.revision === ended) return undefined;
@@ -141,11 +146,11 @@ export class DirectoryRegistry implements Registry {
   #watchHints(): void {
     if (this.#hints.length > 0) return;
     try {
-      const versions = watchFolder(join(this.#folder, STAGING), { persistent: false }, () => this.#pollSoon());
+      const versions = watchPath(join(this.#folder, NEWS), { persistent: false }, () => this.#pollSoon());
       this.#hints.push(versions.on('error', () => versions.close()));
-      const leases = watchFolder(this.#leaseFiles.folder, { persistent: false }, (event) => {
+      const leases = watchPath(this.#leaseFiles.folder, { persistent: false }, (event) => {
         // Keep-alives are changes of a file; leases that begin or end are names.
-        if (event === 'rename') this.#pollSoon();
+        if (event === 'rename') this.#leaseFiles.look();
       });
       this.#hints.push(leases.on('error', () => leases.close()));
     } catch {

@@ -27,6 +27,8 @@ const LeaseTerms = z.object({ ttlMs: z.number().positive(), place: z.string() })
 const lockName = (token: string): string => `henge-${token}`;
 
 interface Observed {
+  /** When it was last found alive. */
+  aliveAtMs: number;
   readonly counter: CounterObservation;
   readonly lock: LockReader;
 }
@@ -40,12 +42,13 @@ export class LeaseFiles {
   readonly #observed = new Map<string, Observed>();
   readonly #timer: NodeJS.Timeout;
   #isLooking = false;
+  #isAskedAgain = false;
 
   private constructor(folder: string, place: string) {
     this.folder = join(folder, FOLDER);
     this.#staging = join(folder, STAGING);
     this.#place = place;
-    this.#timer = setInterval(() => void this.#lookAtAll(), LOOK_MS).unref();
+    this.#timer = setInterval(() => this.look(), LOOK_MS).unref();
   }
 
   static async open(folder: string): Promise<LeaseFiles> {
@@ -69,6 +72,18 @@ export class LeaseFiles {
     return { file, lock };
   }
 
+  /** Looks at all leases, now and then once more if somebody asked meanwhile. */
+  look(): void {
+    if (this.#isLooking) this.#isAskedAgain = true;
+    else void this.#lookAtAll();
+  }
+
+  /** Whether a lease is alive, or was a moment ago: nothing is read for one that was just looked at. */
+  async wasAlive(token: string): Promise<boolean> {
+    const aliveAtMs = this.#observed.get(token)?.aliveAtMs ?? Number.NEGATIVE_INFINITY;
+    return monotonicMs() - aliveAtMs < LOOK_MS || this.isAlive(token);
+  }
+
   /** Whether a lease has neither ended nor lapsed; if it lapsed, it has ended now. */
   async isAlive(token: string): Promise<boolean> {
     const beganMs = monotonicMs();
@@ -78,10 +93,13 @@ export class LeaseFiles {
       this.#forget(token);
       return false;
     }
-    const { counter, lock } = this.#observe(token, read.ttlMs);
-    const hasLapsed = counter.look(read.counter, beganMs, endedMs);
-    const isDead = read.place === this.#place && !(await lock.isHeld());
-    if (!hasLapsed && !isDead) return true;
+    const observed = this.#observe(token, read.ttlMs);
+    const hasLapsed = observed.counter.look(read.counter, beganMs, endedMs);
+    const isDead = read.place === this.#place && !(await observed.lock.isHeld());
+    if (!hasLapsed && !isDead) {
+      observed.aliveAtMs = beganMs;
+      return true;
+    }
     await this.end(token);
     return false;
   }
@@ -108,8 +126,12 @@ export class LeaseFiles {
   #observe(token: string, ttlMs: number): Observed {
     const found = this.#observed.get(token);
     if (found !== undefined) return found;
-    const onFreed = () => void this.#lookAtAll();
-    const observed = { counter: new CounterObservation(ttlMs), lock: new LockReader(lockName(token), onFreed) };
+    const onFreed = () => this.look();
+    const observed = {
+      aliveAtMs: Number.NEGATIVE_INFINITY,
+      counter: new CounterObservation(ttlMs),
+      lock: new LockReader(lockName(token), onFreed),
+    };
     this.#observed.set(token, observed);
     return observed;
   }
@@ -123,17 +145,18 @@ export class LeaseFiles {
   }
 
   async #lookAtAll(): Promise<void> {
-    if (this.#isLooking) return;
     this.#isLooking = true;
-    try {
-      const tokens = new Set([...(await readdir(this.folder)), ...this.#observed.keys()]);
-      await Promise.all([...tokens].map((token) => this.isAlive(token)));
-    } catch {
-      // A folder that cannot be read now is read again at the next look; whoever must know asks get() and sees the
-      // error.
-    } finally {
-      this.#isLooking = false;
-    }
+    do {
+      this.#isAskedAgain = false;
+      try {
+        const tokens = new Set([...(await readdir(this.folder)), ...this.#observed.keys()]);
+        await Promise.all([...tokens].map((token) => this.isAlive(token)));
+      } catch {
+        // A folder that cannot be read now is read again at the next look; whoever must know asks get() and sees the
+        // error.
+      }
+    } while (this.#isAskedAgain);
+    this.#isLooking = false;
   }
 }
 

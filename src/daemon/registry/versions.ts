@@ -5,6 +5,7 @@
  *   DIR/topology/1.json  2.json  3.json      each version of a record is a file of its own; the highest number counts
  *   DIR/members/a/1.json ...
  *   DIR/.staging/                            versions being written, under names nobody reads
+ *   DIR/.news                                touched when a version was published, for those who watch
  *
  * A version is written whole to .staging, synced, and published by link(2) under its number, which fails if that file
  * exists: of two writers one wins, and nobody ever sees half a record. Nothing is overwritten. Old versions are removed
@@ -12,7 +13,7 @@
  * reading and linking finds, after its link, that the version it built on is gone, and takes its file back.
  */
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RecordKey } from '../../cluster/index.js';
 
@@ -25,6 +26,8 @@ const READ_ATTEMPTS_MAX = 20;
 
 /** Where files are written before they get the name they are known by. */
 export const STAGING = '.staging';
+/** Changes with every version. */
+export const NEWS = '.news';
 
 export const isCode = (error: unknown, code: string): boolean => (error as NodeJS.ErrnoException)?.code === code;
 
@@ -49,6 +52,7 @@ export class VersionedFiles {
 
   static async open(folder: string): Promise<VersionedFiles> {
     await mkdir(join(folder, STAGING), { recursive: true, mode: 0o700 });
+    await writeFile(join(folder, NEWS), '', { flag: 'a', mode: 0o600 });
     return new VersionedFiles(folder);
   }
 
@@ -93,6 +97,8 @@ export class VersionedFiles {
       await unlink(target);
       return undefined;
     }
+    const now = new Date();
+    await utimes(join(this.#folder, NEWS), now, now).catch(ignoreMissing);
     for (const old of versions.slice(1, -VERSIONS_KEPT)) await unlink(this.#fileOf(key, old)).catch(ignoreMissing);
     return revision + 1;
   }
