@@ -1,7 +1,9 @@
 /** Copies of everything: how workers of several nodes keep them equal, and what becomes of them when nodes fail. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { slotsOf } from '../../../src/cluster/worker/slot-bits.js';
+import { SlotSets } from '../../../src/cluster/worker/survey.js';
 import { Status } from '../../../src/protocol/index.js';
-import { SlotFlag, SlotState } from '../../../src/store/index.js';
+import { type NativeWorker, SlotFlag, SlotState } from '../../../src/store/index.js';
 import { Copies, type CopiesOptions } from '../../support/copies.js';
 import { SLOTS } from '../../support/copy-node.js';
 
@@ -29,6 +31,9 @@ const keys = (count: number, prefix = 'key'): string[] =>
 /** The first of many keys that a node leads, or that it does not. */
 const keyLedBy = (copies: Copies, number: number): string =>
   keys(1_000).find((key) => copies.leaderOf(key) === number) as string;
+
+const slotNumbers = (isMeant: (slot: number) => boolean): number[] =>
+  Array.from({ length: SLOTS }, (_, slot) => slot).filter(isMeant);
 
 /** The states that a node's slots are in. */
 const statesOf = (copies: Copies, number: number): Set<number> =>
@@ -268,6 +273,26 @@ describe('a node that is away and lives', () => {
     copies.change({ 1: 'in' });
     copies.advance(3_000);
     expect(itemsOf()).toBe(before);
+  });
+});
+
+describe('what slots are doing', () => {
+  it('is told as sets as it is slot by slot', () => {
+    const copies = cluster(['a', 'b', 'c'], 2);
+    copies.kill(3);
+    copies.change({ 3: 'away' });
+    copies.kill(2);
+    copies.advance(2_000);
+    const native = copies.node(1).workers[0]?.native as NativeWorker;
+    const sets = new SlotSets(native, SLOTS);
+    const [states, flags] = [native.states(), native.slotFlags()];
+    for (const state of Object.values(SlotState)) {
+      expect([...slotsOf(sets.inState(state))]).toEqual(slotNumbers((slot) => states[slot] === state));
+    }
+    for (const flag of Object.values(SlotFlag)) {
+      expect([...slotsOf(sets.flagged(flag))]).toEqual(slotNumbers((slot) => ((flags[slot] ?? 0) & flag) !== 0));
+    }
+    expect(flags.some((flag) => (flag & SlotFlag.DETACHED) !== 0)).toBe(true);
   });
 });
 
