@@ -20,7 +20,7 @@ export {
   rowsSteps,
 } from './overlay.js';
 export { type MemberMovement, type MovementPlan, planMovement } from './plan.js';
-export { KnownPoints, type RingMember, WEIGHT_MAX } from './points.js';
+export { type RingMember, WEIGHT_MAX } from './points.js';
 export { crc16, SLOTS, type Slot, slotOf } from './slot.js';
 export { finish, STEP_SLOTS, type Steps } from './steps.js';
 export { buildSlotTable, LOAD_FACTOR_MAX, NO_NODE, primaryOf, ringShapeOf, type SlotTable } from './table.js';
