@@ -1,7 +1,7 @@
 /**
  * A registry in a folder, for clusters on one machine: versions.ts keeps the records, lease-files.ts says who lives.
  *
- * Changes are noticed by polling; fs.watch only makes the next poll come at once.
+ * Changes are noticed by polling; fs.watch says which record to read at once.
  *
  * How far a guard holds here: it is looked at after the version was written and before it is linked, but not in one
  * step with that. A coordinator stopped in between, and replaced meanwhile, publishes one version too late. That
@@ -9,7 +9,7 @@
  * build on it. To take such a version back after looking a second time would be worse, since nodes may have adopted it,
  * and the number it had would be given twice.
  */
-import { type FSWatcher, watch as watchPath } from 'node:fs';
+import { type FSWatcher, watch as watchFolder } from 'node:fs';
 import { mkdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -24,11 +24,11 @@ import {
 import { DirectoryLease, LeasedContent } from './directory-lease.js';
 import { KnownRecords, type RegistryListener } from './known.js';
 import { LeaseFiles } from './lease-files.js';
-import { NEWS, VersionedFiles } from './versions.js';
+import { NEWS, recordOfNews, VersionedFiles } from './versions.js';
 
 /** The longest a change stays unnoticed where fs.watch says nothing. */
 const POLL_MS = 500;
-/** One poll does for what is published together. */
+/** What is published several times in a row is read once. */
 const HINT_MS = 3;
 /** How often reading a leased record starts over; each time means that another holder came. */
 const LEASED_READS_MAX = 20;
@@ -41,7 +41,9 @@ export class DirectoryRegistry implements Registry {
   readonly #leases = new Set<Lease>();
   readonly #watches = new Set<DirectoryWatch>();
   readonly #hints: FSWatcher[] = [];
-  #hinted: NodeJS.Timeout | undefined;
+  /** Records of which there is news. */
+  readonly #hinted = new Set<RecordKey>();
+  #hintTimer: NodeJS.Timeout | undefined;
 
   private constructor(folder: string, records: VersionedFiles, leaseFiles: LeaseFiles) {
     this.#folder = folder;
@@ -77,10 +79,14 @@ export class DirectoryRegistry implements Registry {
       ...(await this.#records.namesIn('members')).map((name): RecordKey => `members/${name}`),
       ...(await this.#records.namesIn('alive')).map((name): RecordKey => `alive/${name}`),
     ];
-    const wasAlive = (lease: string): Promise<boolean> => this.#leaseFiles.wasAlive(lease);
-    const read = (key: RecordKey) => (isLeased(key) ? this.#getLeased(key, wasAlive) : this.#getPlain(key));
-    const records = await Promise.all(keys.filter((key) => key.startsWith(prefix)).map(read));
+    const records = await Promise.all(keys.filter((key) => key.startsWith(prefix)).map((key) => this.#look(key)));
     return records.filter((record) => record !== undefined);
+  }
+
+  /** Like get(), but who lives is known from the last look at all leases. */
+  #look(key: RecordKey): Promise<RegistryRecord | undefined> {
+    if (!isLeased(key)) return this.#getPlain(key);
+    return this.#getLeased(key, (lease) => this.#leaseFiles.wasAlive(lease));
   }
 
   async put(key: RecordKey, value: unknown, revision: number, guard?: Guard): Promise<number | undefined> {
@@ -93,7 +99,8 @@ export class DirectoryRegistry implements Registry {
 
   watch(prefix: string, listener: RegistryListener): RegistryWatch {
     this.#watchHints();
-    const watch = new DirectoryWatch(() => this.list(prefix), listener);
+    const sources = { prefix, list: () => this.list(prefix), look: (key: RecordKey) => this.#look(key) };
+    const watch = new DirectoryWatch(sources, listener);
     this.#watches.add(watch);
     return {
       close: () => {
@@ -112,7 +119,7 @@ export class DirectoryRegistry implements Registry {
   async close(): Promise<void> {
     for (const watch of this.#watches) watch.close();
     for (const hint of this.#hints) hint.close();
-    clearTimeout(this.#hinted);
+    clearTimeout(this.#hintTimer);
     await Promise.all([...this.#leases].map((lease) => lease.close()));
     this.#leaseFiles.close();
   }
@@ -136,19 +143,24 @@ export class DirectoryRegistry implements Registry {
     for (const watch of this.#watches) watch.poll();
   }
 
-  #pollSoon(): void {
-    this.#hinted ??= setTimeout(() => {
-      this.#hinted = undefined;
-      this.#pollAll();
+  #lookSoon(key: RecordKey): void {
+    this.#hinted.add(key);
+    this.#hintTimer ??= setTimeout(() => {
+      this.#hintTimer = undefined;
+      for (const watch of this.#watches) watch.look(this.#hinted);
+      this.#hinted.clear();
     }, HINT_MS);
   }
 
   #watchHints(): void {
     if (this.#hints.length > 0) return;
     try {
-      const versions = watchPath(join(this.#folder, NEWS), { persistent: false }, () => this.#pollSoon());
+      const versions = watchFolder(join(this.#folder, NEWS), { persistent: false }, (_, name) => {
+        const key = recordOfNews(name ?? '');
+        if (key !== undefined) this.#lookSoon(key);
+      });
       this.#hints.push(versions.on('error', () => versions.close()));
-      const leases = watchPath(this.#leaseFiles.folder, { persistent: false }, (event) => {
+      const leases = watchFolder(this.#leaseFiles.folder, { persistent: false }, (event) => {
         // Keep-alives are changes of a file; leases that begin or end are names.
         if (event === 'rename') this.#leaseFiles.look();
       });
@@ -159,15 +171,23 @@ export class DirectoryRegistry implements Registry {
   }
 }
 
+interface Sources {
+  readonly prefix: string;
+  readonly list: () => Promise<RegistryRecord[]>;
+  readonly look: (key: RecordKey) => Promise<RegistryRecord | undefined>;
+}
+
 class DirectoryWatch {
-  readonly #read: () => Promise<RegistryRecord[]>;
+  readonly #sources: Sources;
   readonly #known: KnownRecords;
   readonly #timer: NodeJS.Timeout;
-  #isPolling = false;
-  #isAskedAgain = false;
+  /** What is to be read, one after the other: a list that is older than a record would have it absent. */
+  readonly #wanted = new Set<RecordKey>();
+  #isAllWanted = false;
+  #isReading = false;
 
-  constructor(read: () => Promise<RegistryRecord[]>, listener: RegistryListener) {
-    this.#read = read;
+  constructor(sources: Sources, listener: RegistryListener) {
+    this.#sources = sources;
     this.#known = new KnownRecords(listener);
     this.#timer = setInterval(() => this.poll(), POLL_MS).unref();
     this.poll();
@@ -178,20 +198,41 @@ class DirectoryWatch {
     clearInterval(this.#timer);
   }
 
+  /** Reads everything. */
   poll(): void {
-    if (this.#isPolling) this.#isAskedAgain = true;
-    else void this.#poll();
+    this.#isAllWanted = true;
+    void this.#read();
   }
 
-  async #poll(): Promise<void> {
-    this.#isPolling = true;
-    do {
-      this.#isAskedAgain = false;
-      // A folder that cannot be read now is read again at the next poll; whoever must know asks get() and sees the
-      // error.
-      const records = await this.#read().catch(() => undefined);
-      if (records !== undefined) this.#known.takeAll(records);
-    } while (this.#isAskedAgain);
-    this.#isPolling = false;
+  /** Reads these records. */
+  look(keys: Iterable<RecordKey>): void {
+    for (const key of keys) if (key.startsWith(this.#sources.prefix)) this.#wanted.add(key);
+    void this.#read();
+  }
+
+  async #read(): Promise<void> {
+    if (this.#isReading) return;
+    this.#isReading = true;
+    while (this.#isAllWanted || this.#wanted.size > 0) {
+      // What cannot be read now is read again at the next poll; whoever must know asks get() and sees the error.
+      await (this.#isAllWanted ? this.#readAll() : this.#readWanted()).catch(() => undefined);
+    }
+    this.#isReading = false;
+  }
+
+  async #readAll(): Promise<void> {
+    this.#isAllWanted = false;
+    this.#wanted.clear();
+    this.#known.takeAll(await this.#sources.list());
+  }
+
+  async #readWanted(): Promise<void> {
+    const keys = [...this.#wanted];
+    this.#wanted.clear();
+    for (const record of await Promise.all(keys.map(this.#sources.look))) {
+      // What is not there any more is told by a poll of everything.
+      if (record === undefined) this.#isAllWanted = true;
+      else this.#known.take(record);
+    }
   }
 }

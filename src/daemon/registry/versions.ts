@@ -5,7 +5,7 @@
  *   DIR/topology/1.json  2.json  3.json      each version of a record is a file of its own; the highest number counts
  *   DIR/members/a/1.json ...
  *   DIR/.staging/                            versions being written, under names nobody reads
- *   DIR/.news                                touched when a version was published, for those who watch
+ *   DIR/.news/topology  members%2Fa          written anew with every version of that record, for those who watch
  *
  * A version is written whole to .staging, synced, and published by link(2) under its number, which fails if that file
  * exists: of two writers one wins, and nobody ever sees half a record. Nothing is overwritten. Old versions are removed
@@ -13,7 +13,7 @@
  * reading and linking finds, after its link, that the version it built on is gone, and takes its file back.
  */
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, unlink, utimes, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RecordKey } from '../../cluster/index.js';
 
@@ -26,8 +26,13 @@ const READ_ATTEMPTS_MAX = 20;
 
 /** Where files are written before they get the name they are known by. */
 export const STAGING = '.staging';
-/** Changes with every version. */
+/** Has a file for each record, which changes with every version. */
 export const NEWS = '.news';
+const NEWS_FILE = /^(?:config|topology|coordinator|rebalance|(?:members|alive)%2F[\w.-]+)$/;
+
+/** The record whose file that is in NEWS; undefined: none that is watched. */
+export const recordOfNews = (name: string): RecordKey | undefined =>
+  NEWS_FILE.test(name) ? (decodeURIComponent(name) as RecordKey) : undefined;
 
 export const isCode = (error: unknown, code: string): boolean => (error as NodeJS.ErrnoException)?.code === code;
 
@@ -52,7 +57,7 @@ export class VersionedFiles {
 
   static async open(folder: string): Promise<VersionedFiles> {
     await mkdir(join(folder, STAGING), { recursive: true, mode: 0o700 });
-    await writeFile(join(folder, NEWS), '', { flag: 'a', mode: 0o600 });
+    await mkdir(join(folder, NEWS), { recursive: true, mode: 0o700 });
     return new VersionedFiles(folder);
   }
 
@@ -97,8 +102,7 @@ export class VersionedFiles {
       await unlink(target);
       return undefined;
     }
-    const now = new Date();
-    await utimes(join(this.#folder, NEWS), now, now).catch(ignoreMissing);
+    await writeFile(join(this.#folder, NEWS, encodeURIComponent(key)), `${revision + 1}\n`, { mode: 0o600 });
     for (const old of versions.slice(1, -VERSIONS_KEPT)) await unlink(this.#fileOf(key, old)).catch(ignoreMissing);
     return revision + 1;
   }

@@ -93,6 +93,20 @@ test('a watch tells what is there and what comes, each version once', async () =
   watch.close();
 });
 
+test('a watch tells nothing of numbers, and nothing of what is no record', async () => {
+  const seen: string[] = [];
+  const watch = other.watch('', ({ key }) => seen.push(key));
+  await registry.put('numbers/7', { name: 'a' }, 0);
+  for (const name of ['%zz', 'stranger', '..%2F..%2Fsecret', 'members%2F..%2F..%2Fsecret'])
+    await writeFile(join(folder, '.news', name), '1\n');
+  await registry.put('members/a', 1, 0);
+  await expect.poll(() => seen).toEqual(['members/a']);
+  await registry.put('members/a', 2, 1);
+  await expect.poll(() => seen).toEqual(['members/a', 'members/a']);
+  expect(await readdir(join(folder, '.news'))).toContain('members%2Fa');
+  watch.close();
+});
+
 test('what a hand wrote that is not JSON is given as text, and holds nothing else up', async () => {
   const seen: unknown[] = [];
   const watch = registry.watch('', ({ value }) => seen.push(value));
