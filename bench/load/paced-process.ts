@@ -9,10 +9,12 @@ import { whereIs } from '../../src/cli/report.js';
 import { Henge } from '../../src/index.js';
 import { compiledScript } from '../paths.js';
 import type { Context } from '../suite.js';
+import { type CallersName, connectCallers } from './callers.js';
 import type { Verdict } from './ledger.js';
 import { keyNames, PacedLoad, type PacedOptions, type Phase } from './paced.js';
 
 interface Order {
+  readonly callers: CallersName;
   readonly seeds: readonly string[];
   readonly load: PacedOptions;
 }
@@ -30,8 +32,13 @@ export class PacedProcess {
   ) {}
 
   /** Fills the keys and begins. The process ends with the suite, if not before. */
-  static async start(context: Context, seeds: readonly string[], load: PacedOptions): Promise<PacedProcess> {
-    const order: Order = { seeds, load };
+  static async start(
+    context: Context,
+    seeds: readonly string[],
+    load: PacedOptions,
+    callers: CallersName = 'henge',
+  ): Promise<PacedProcess> {
+    const order: Order = { callers, seeds, load };
     const child = fork(compiledScript('load/paced-process'), [JSON.stringify(order)]);
     context.defer(() => void child.kill('SIGKILL'));
     const begun = await answerOf(child);
@@ -68,9 +75,9 @@ async function answerOf(child: ChildProcess): Promise<Answer> {
   return answer;
 }
 
-async function serve({ seeds, load }: Order): Promise<void> {
-  const client = await Henge.connect({ seeds: [...seeds] });
-  const places = await whereIs(client, keyNames(load));
+async function serve({ callers, seeds, load }: Order): Promise<void> {
+  const client = await connectCallers(callers, seeds);
+  const places = client instanceof Henge ? await whereIs(client, keyNames(load)) : [];
   const leaders = [...new Set(places.map(({ node }) => node))].sort();
   const groups = new Map(places.map(({ key, node }) => [key, leaders.indexOf(node)]));
   const paced = new PacedLoad(client, load, (name) => groups.get(name) ?? 0);

@@ -7,8 +7,9 @@
  * and the last of a phase was acknowledged, and how long there was none.
  */
 import { Latencies } from '../../src/cli/load/latencies.js';
-import type { AckLevel, Henge } from '../../src/index.js';
+import type { AckLevel } from '../../src/index.js';
 import { slotOf } from '../../src/ring/index.js';
+import type { Callers } from './callers.js';
 import { VALUE_BYTES } from './driver.js';
 import { Ledger, type Verdict } from './ledger.js';
 
@@ -91,7 +92,7 @@ export function keyNames({ keys, slots }: PacedOptions): string[] {
 
 export class PacedLoad {
   readonly #ledger: Ledger;
-  readonly #client: Henge;
+  readonly #client: Callers;
   readonly #options: PacedOptions;
   readonly #names: readonly string[];
   readonly #groups: readonly number[];
@@ -104,7 +105,7 @@ export class PacedLoad {
   #running: Promise<void> = Promise.resolve();
 
   /** @param groupOf which group a key is of, from 0 up */
-  constructor(client: Henge, options: PacedOptions, groupOf: (name: string) => number) {
+  constructor(client: Callers, options: PacedOptions, groupOf: (name: string) => number) {
     this.#client = client;
     this.#options = options;
     this.#ledger = new Ledger(options.keys);
@@ -149,7 +150,7 @@ export class PacedLoad {
   /** What stands under each key at the end, against what was acknowledged. */
   judge(): Promise<Verdict> {
     return this.#ledger.judge(async (key) => {
-      const found = await this.#client.get<string | number>(this.#names[key] ?? '', {
+      const found = await this.#client.get(this.#names[key] ?? '', {
         deadlineMs: this.#options.writeDeadlineMs,
       });
       return found === undefined ? undefined : Number(found);
@@ -209,7 +210,7 @@ export class PacedLoad {
     const oldest = this.#ledger.acknowledgedOf(key);
     this.#open++;
     try {
-      const found = await this.#client.get<string | number>(this.#names[key] ?? '');
+      const found = await this.#client.get(this.#names[key] ?? '');
       if (found === undefined) this.#recorder.misses++;
       this.#recorder.read(performance.now() - begunAtMs, Number(found ?? 0) < oldest);
     } catch (error) {

@@ -34,6 +34,7 @@ const GOALS: ReadonlyMap<string, Goal> = new Map([
   ['replication.away.sent', ratioAtMost(3)],
   ['replication.away.copiesMissing', valueAtMost(0)],
   ['rebalance.speed', ratioAtLeast(10)],
+  ['rebalance.speed.loaded', ratioAtLeast(10)],
   ...contractGoals(),
   ['rebalance.contract.failed', valueAtMost(0)],
   ['rebalance.contract.redirects', valueAtMost(0)],

@@ -39,6 +39,10 @@ export class RedisCluster {
     return cluster;
   }
 
+  get seeds(): readonly string[] {
+    return this.#servers.map(addressOf);
+  }
+
   /** Sets every key to `value`, by pipelines to the masters that lead them; before any master was added. */
   async fill(keys: readonly string[], value: string): Promise<void> {
     const places = await this.#places();
