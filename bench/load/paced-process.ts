@@ -83,6 +83,8 @@ async function serve({ callers, seeds, load }: Order): Promise<void> {
   const paced = new PacedLoad(client, load, (name) => groups.get(name) ?? 0);
   await paced.fill();
   paced.start();
+  // Whoever asked for the load is gone: it must not go on for ever beside whatever is measured next.
+  process.on('disconnect', () => process.exit());
   const tell = (answer: Answer) => process.send?.(answer);
   process.on('message', async (wish: Wish) => {
     if (wish === 'mark') return tell({ kind: 'marked', phase: paced.mark() });

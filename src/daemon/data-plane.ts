@@ -38,6 +38,8 @@ const ROUNDS_MAX = 16;
 const KEEPALIVE_DELAY_MS = 60_000;
 /** Opcodes from here on are the nodes' among themselves. */
 const FIRST_PEER_OPCODE = 0x40;
+/** Of a small one, as the load of a node is counted. */
+const REQUEST_BYTES = 64;
 /** How long closing connections may take to send what they owe. */
 const DRAIN_MS_MAX = 5_000;
 
@@ -98,7 +100,7 @@ export class DataPlane {
     this.#timer = setInterval(() => this.#onTick(), TICK_MS);
   }
 
-  /** Chunks of clients' requests so far. */
+  /** Of clients so far, as their bytes tell: a chunk is one, or a thousand. */
   get requestsServed(): number {
     return this.#requestsServed;
   }
@@ -256,7 +258,7 @@ export class DataPlane {
    */
   #run(connection: Connection, bytes: number): void {
     connection.heardAtTick = this.#tick;
-    if (connection.nodeNumber === 0) this.#requestsServed++;
+    if (connection.nodeNumber === 0) this.#requestsServed += Math.ceil(bytes / REQUEST_BYTES);
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const length = this.#native.execute(connection.id, round === 0 ? bytes : 0);
       const flags = this.#flags[0];

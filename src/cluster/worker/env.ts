@@ -54,7 +54,7 @@ export interface WorkerEnv {
   installedEpoch(): number;
   /** Whether the time has passed until which this node may write. */
   isFenced(): boolean;
-  /** Chunks of clients' requests that this worker has served so far. */
+  /** Clients' requests that this worker has served so far, or about as many. */
   requestsServed(): number;
   /** Of all items of this memory, keys and all. */
   bytesHeld(): number;

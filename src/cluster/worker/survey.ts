@@ -40,11 +40,14 @@ export interface Survey {
 
 export function takeSurvey(env: WorkerEnv, layout: Layout): Survey {
   const sets = new SlotSets(env.native, env.slots);
+  let reigns: Reigns | undefined;
   return {
     layout,
     sets,
+    // Once: whoever asks may ask for every slot.
     get reigns() {
-      return env.native.reigns();
+      reigns ??= env.native.reigns();
+      return reigns;
     },
     led: sets.inState(SlotState.PRIMARY),
   };

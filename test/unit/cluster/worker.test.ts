@@ -1,7 +1,10 @@
 /** Copies of everything: how workers of several nodes keep them equal, and what becomes of them when nodes fail. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { rowsOf } from '../../../src/cluster/index.js';
+import type { WorkerEnv } from '../../../src/cluster/worker/env.js';
+import { Layout } from '../../../src/cluster/worker/layout.js';
 import { slotsOf } from '../../../src/cluster/worker/slot-bits.js';
-import { SlotSets } from '../../../src/cluster/worker/survey.js';
+import { SlotSets, takeSurvey } from '../../../src/cluster/worker/survey.js';
 import { Status } from '../../../src/protocol/index.js';
 import { type NativeWorker, SlotFlag, SlotState } from '../../../src/store/index.js';
 import { Copies, type CopiesOptions } from '../../support/copies.js';
@@ -293,6 +296,17 @@ describe('what slots are doing', () => {
       expect([...slotsOf(sets.flagged(flag))]).toEqual(slotNumbers((slot) => ((flags[slot] ?? 0) & flag) !== 0));
     }
     expect(flags.some((flag) => (flag & SlotFlag.DETACHED) !== 0)).toBe(true);
+  });
+});
+
+describe('who led before', () => {
+  it('is read from the memory once a survey, for it may be asked of every slot', () => {
+    const copies = cluster(['a', 'b'], 2);
+    const native = copies.node(1).workers[0]?.native as NativeWorker;
+    const layout = new Layout(copies.view, rowsOf(copies.view, SLOTS));
+    const survey = takeSurvey({ native, slots: SLOTS } as WorkerEnv, layout);
+    expect(survey.reigns.leaders.length).toBe(SLOTS);
+    expect(survey.reigns).toBe(survey.reigns);
   });
 });
 
