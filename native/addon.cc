@@ -58,5 +58,6 @@ NAPI_MODULE_INIT() {
   henge::define(env, exports, "slotOf", henge::slotOfKey);
   henge::define(env, exports, "layOut", henge::layOutRows);
   henge::define(env, exports, "slotsOfNode", henge::slotsOfNodeIn);
+  henge::define(env, exports, "votersBefore", henge::votersBeforeOf);
   return exports;
 }

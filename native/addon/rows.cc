@@ -173,4 +173,30 @@ napi_value slotsOfNodeIn(napi_env env, napi_callback_info info) {
   return result;
 }
 
+napi_value votersBeforeOf(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  const Fields fields(env, call.argument(0));
+  const uint16_t* known = nullptr;
+  const uint16_t* rows = nullptr;
+  const uint8_t* roles = nullptr;
+  const uint16_t* leaders = nullptr;
+  const uint16_t* nextLeaders = nullptr;
+  size_t entries = 0;
+  size_t lengths[4] = {};
+  if (!fields.isObject() || !readArray(env, fields, "known", &known, &entries) ||
+      !readArray(env, fields, "rows", &rows, &lengths[0]) || !readArray(env, fields, "roles", &roles, &lengths[1]) ||
+      !readArray(env, fields, "leaders", &leaders, &lengths[2]) ||
+      !readArray(env, fields, "nextLeaders", &nextLeaders, &lengths[3])) {
+    return nullptr;
+  }
+  const size_t slots = entries / ROW_MAX;
+  if (lengths[0] != entries || lengths[1] != entries || lengths[2] != slots || lengths[3] != slots) {
+    napi_throw_range_error(env, nullptr, "known, rows, roles and leaders are of the same slots");
+    return nullptr;
+  }
+  std::vector<uint16_t> voters(known, known + entries);
+  keepVoters(&voters, rows, roles, leaders, nextLeaders);
+  return makeArray(env, voters);
+}
+
 }  // namespace henge

@@ -150,4 +150,19 @@ SlotsByRole slotsOfNode(const uint16_t* rows, const uint8_t* roles, size_t slots
   return byRole;
 }
 
+void keepVoters(std::vector<uint16_t>* known, const uint16_t* rows, const uint8_t* roles, const uint16_t* leaders,
+                const uint16_t* nextLeaders) {
+  for (size_t slot = 0; slot < known->size() / ROW_MAX; slot++) {
+    if (leaders[slot] == nextLeaders[slot]) continue;
+    const size_t first = slot * ROW_MAX;
+    const auto row = known->begin() + static_cast<std::ptrdiff_t>(first);
+    std::fill(row, row + ROW_MAX, uint16_t{0});
+    size_t to = first;
+    for (size_t from = first; from < first + ROW_MAX && rows[from] != 0; from++) {
+      const RowRole role = roleOf(roles[from]);
+      if (role != RowRole::AWAY && role != RowRole::RECEIVER) (*known)[to++] = rows[from];
+    }
+  }
+}
+
 }  // namespace henge

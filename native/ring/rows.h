@@ -41,4 +41,9 @@ Rows layOut(const RowsOrder& order);
 using SlotsByRole = std::array<std::vector<uint8_t>, static_cast<size_t>(RowRole::RECEIVER) + 1>;
 SlotsByRole slotsOfNode(const uint16_t* rows, const uint8_t* roles, size_t slots, uint16_t node);
 
+// Where another node leads after this epoch: who could acknowledge in it, in the order of the row. Elsewhere what was
+// known before stays. ROW_MAX numbers a slot, 0 where there is none.
+void keepVoters(std::vector<uint16_t>* known, const uint16_t* rows, const uint8_t* roles, const uint16_t* leaders,
+                const uint16_t* nextLeaders);
+
 }  // namespace henge

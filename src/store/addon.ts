@@ -6,7 +6,7 @@
  */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import type { EpochRows, RowsOrder } from './rows.js';
+import type { EpochRows, RowsOrder, VotersOrder } from './rows.js';
 
 /** What an arena is made with. Sizes in bytes. Missing geometry is chosen from `bytes`. */
 export interface ArenaOptions {
@@ -435,6 +435,7 @@ export interface Addon {
   layOut(order: RowsOrder): EpochRows;
   /** By RowRole, the slots in whose rows a node has it. */
   slotsOfNode(rows: Pick<EpochRows, 'rows' | 'roles'>, node: number): readonly SlotBits[];
+  votersBefore(epochs: VotersOrder): Uint16Array;
 }
 
 /** Loads the addon. Throws an Error that names the command to build it when it is missing. */

@@ -16,5 +16,5 @@ export type {
   StoreErrorCode,
 } from './addon.js';
 export { loadAddon, OutputFlag, ROW_MAX, SlotFlag, SlotState, VERSION_MS_MAX } from './addon.js';
-export { layOut, slotsOfNode } from './lay-out.js';
+export { layOut, slotsOfNode, votersBefore } from './lay-out.js';
 export { type EpochRows, NOT_STRUCK, type RingOrder, type RowsOrder } from './rows.js';

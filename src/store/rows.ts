@@ -41,4 +41,10 @@ export interface EpochRows {
   readonly settling?: Uint8Array;
 }
 
+/** An epoch, who leads in the next one, and what is known of the epochs before: ROW_MAX numbers a slot. */
+export interface VotersOrder extends Pick<EpochRows, 'rows' | 'roles' | 'leaders'> {
+  readonly known: Uint16Array;
+  readonly nextLeaders: Uint16Array;
+}
+
 export const NOT_STRUCK = 0xff;

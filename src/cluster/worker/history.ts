@@ -8,15 +8,13 @@
  * An epoch that was never seen here leaves nothing known: then the present row is asked, and what its members say of
  * themselves must do.
  */
-import { ROW_MAX } from '../../store/index.js';
+import { ROW_MAX, votersBefore } from '../../store/index.js';
 import type { Layout } from './layout.js';
 
 export class History {
-  readonly #slots: number;
-  readonly #rows: Uint16Array;
+  #rows: Uint16Array;
 
   constructor(slots: number) {
-    this.#slots = slots;
     this.#rows = new Uint16Array(slots * ROW_MAX);
   }
 
@@ -34,21 +32,12 @@ export class History {
   }
 
   /** `next` follows `layout`. Slots with the same leader keep what is known: their take-over may still be under way. */
-  advance(layout: Layout, next: Layout): void {
-    if (next.epoch !== layout.epoch + 1) {
+  advance({ epoch, installation, leaders }: Layout, next: Layout): void {
+    if (next.epoch !== epoch + 1) {
       this.forget();
       return;
     }
-    if (isSame(layout.leaders, next.leaders)) return;
-    for (let slot = 0; slot < this.#slots; slot++) {
-      if (layout.leaders[slot] === next.leaders[slot]) continue;
-      layout.copyVoters(slot, this.#rows, slot * ROW_MAX);
-    }
+    const { rows, roles } = installation;
+    this.#rows = votersBefore({ known: this.#rows, rows, roles, leaders, nextLeaders: next.leaders });
   }
 }
-
-/** Natively: most epochs change no leader, and a loop of JavaScript would be as long as all that is done for one. */
-const isSame = (left: Uint16Array, right: Uint16Array): boolean =>
-  Buffer.from(left.buffer, left.byteOffset, left.byteLength).equals(
-    new Uint8Array(right.buffer, right.byteOffset, right.byteLength),
-  );

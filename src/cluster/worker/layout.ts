@@ -88,18 +88,6 @@ export class Layout {
     return this.presentIn(slot).filter((number) => this.roleOf(slot, number) !== RowRole.RECEIVER);
   }
 
-  /** Puts the numbers of those voters at `at`, and 0 into the rest of a row of ROW_MAX. */
-  copyVoters(slot: number, into: Uint16Array, at: number): void {
-    const { rows, roles } = this.installation;
-    const end = (slot + 1) * ROW_MAX;
-    let to = at;
-    for (let from = slot * ROW_MAX; from < end && rows[from] !== 0; from++) {
-      const role = roleOf(roles[from] as number);
-      if (role !== RowRole.AWAY && role !== RowRole.RECEIVER) into[to++] = rows[from] as number;
-    }
-    while (to < at + ROW_MAX) into[to++] = 0;
-  }
-
   /** Number of the node the slot is to be handed to, 0 when there is none. */
   goalOf(slot: number): number {
     return this.#marked(slot, RowMark.GOAL);

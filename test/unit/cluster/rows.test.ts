@@ -11,7 +11,7 @@ import {
   RowRole,
   type RowTable,
 } from '../../../src/ring/index.js';
-import { ROW_MAX, slotsOfNode } from '../../../src/store/index.js';
+import { ROW_MAX, slotsOfNode, votersBefore } from '../../../src/store/index.js';
 
 const SLOTS_FEW = 256;
 const STATES = ['in', 'in', 'in', 'away', 'returning', 'drain'] as const;
@@ -173,6 +173,33 @@ describe('rows that nodes make', () => {
             expect(isIn.map((_, slot) => hasSlot(bits, slot))).toEqual(isIn);
           });
         }
+      }),
+    );
+  });
+
+  it('tell who could acknowledge before another node led', () => {
+    fc.assert(
+      fc.property(parts, fc.integer({ min: 1, max: 3 }), fc.nat(), (all, rf, turn) => {
+        const options = { rf, isChanging: turn % 2 === 0, isCancelled: false };
+        const view = viewOf(all, options);
+        const next = viewOf(
+          all.map((part, index) => ({ ...part, state: (part.state + index + turn) % STATES.length })),
+          options,
+        );
+        const [before, { leaders: nextLeaders }] = [rowsOf(view, SLOTS_FEW), rowsOf(next, SLOTS_FEW)];
+        const known = new Uint16Array(SLOTS_FEW * ROW_MAX).fill(99);
+        const voters = votersBefore({ ...before, known, nextLeaders });
+        entriesOf(view, clientRows(view)).forEach((row, slot) => {
+          const isVoter = ([, entry]: readonly [number, number]) =>
+            ![RowRole.AWAY, RowRole.RECEIVER].some((role) => role === (entry & 0x0f));
+          const could = row.filter(isVoter).map(([number]) => number);
+          const isSame = before.leaders[slot] === nextLeaders[slot];
+          const expected = isSame
+            ? new Array(ROW_MAX).fill(99)
+            : [...could, ...new Array(ROW_MAX - could.length).fill(0)];
+          expect([...voters.subarray(slot * ROW_MAX, (slot + 1) * ROW_MAX)]).toEqual(expected);
+        });
+        expect(() => votersBefore({ ...before, known: known.subarray(1), nextLeaders })).toThrow(RangeError);
       }),
     );
   });
