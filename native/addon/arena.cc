@@ -127,6 +127,7 @@ constexpr StatField STAT_FIELDS[] = {
     {"framesIn", &Stats::framesIn},
     {"bytesIn", &Stats::bytesIn},
     {"bytesOut", &Stats::bytesOut},
+    {"requests", &Stats::requests},
     {"scrubs", &Stats::scrubs},
     {"workerDeaths", &Stats::workerDeaths},
     {"sealedMicrosecondsMax", &Stats::sealedMicrosecondsMax},

@@ -248,6 +248,7 @@ struct alignas(CACHE_LINE) Counters {
   uint64_t hits, misses, sets, deletes, increments, appends, touches;
   uint64_t evictions, expirations, busy, moved, outOfMemory;
   uint64_t protocolErrors, framesIn, bytesIn, bytesOut;
+  uint64_t requests;  // on keys: clients', and what leaders wrote; what is moved is not among them
   uint64_t scrubs, evictedRegions, keptBytes, purges;
   uint64_t clockRefusals;
   uint64_t chunkMicroseconds[CHUNK_BUCKETS];

@@ -327,6 +327,7 @@ Stats Memory::stats() const {
     sum.framesIn += place.framesIn;
     sum.bytesIn += place.bytesIn;
     sum.bytesOut += place.bytesOut;
+    sum.requests += place.requests;
     sum.scrubs += place.scrubs;
     if (place.sealedMicrosecondsMax > sum.sealedMicrosecondsMax) {
       sum.sealedMicrosecondsMax = place.sealedMicrosecondsMax;

@@ -36,7 +36,7 @@ struct Stats {
   uint64_t items, bytes, memoryUsed, memoryLimit, regionsTotal, regionsFree, indexBytes, tombstones;
   uint64_t hits, misses, sets, deletes, increments, appends, touches;
   uint64_t evictions, expirations, busy, moved, outOfMemory, protocolErrors, clockRefusals;
-  uint64_t framesIn, bytesIn, bytesOut, scrubs, workerDeaths;
+  uint64_t framesIn, bytesIn, bytesOut, requests, scrubs, workerDeaths;
   uint64_t sealedMicrosecondsMax;  // of the longest
   uint64_t chunkMicroseconds[CHUNK_BUCKETS];
   double chunkSeconds;

@@ -193,7 +193,7 @@ size_t Session::runOperations(size_t count) {
       flags_ |= OutputFlag::MORE;
       return i;
     }
-    worker_.counters().framesIn++;
+    countRequest();
     const uint32_t id = requests_[i].id;
     const Operation& operation = operations_[i];
     if (hasExpired(i)) {
@@ -218,7 +218,7 @@ size_t Session::runReplicated(size_t count) {
     } else {
       runReplicatedOperation(i);
     }
-    worker_.counters().framesIn++;
+    countRequest();
   }
   return count;
 }
@@ -296,6 +296,7 @@ bool Session::runOther(size_t index, const Sentence& sentence) {
     out_ += encodeStatus(out_, request.id, Status::EXPIRED);
   } else if (isWalk) {
     walks_++;
+    worker_.counters().requests++;
     runWalk(request, operations_[index].key);
   } else if (request.kind == Request::Kind::CONTROL) {
     queueControl(request, operations_[index]);

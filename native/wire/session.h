@@ -138,6 +138,10 @@ class Session {
   void keep(std::string_view rest);
   void refuseExcess(size_t bytes, size_t added);
   void account(uint64_t beganNs, size_t inputBytes, size_t outputBytes);
+  void countRequest() {
+    worker_.counters().framesIn++;
+    worker_.counters().requests++;
+  }
   bool hasRoom() const { return static_cast<size_t>(end_ - out_) >= frameBytesMax_; }
   bool mayGoOn() const {
     return (flags_ & (OutputFlag::MORE | OutputFlag::CLOSE | OutputFlag::BEHIND)) == 0 && connection_->mayRun();

@@ -38,8 +38,6 @@ const ROUNDS_MAX = 16;
 const KEEPALIVE_DELAY_MS = 60_000;
 /** Opcodes from here on are the nodes' among themselves. */
 const FIRST_PEER_OPCODE = 0x40;
-/** Of a small one, as the load of a node is counted. */
-const REQUEST_BYTES = 64;
 /** How long closing connections may take to send what they owe. */
 const DRAIN_MS_MAX = 5_000;
 
@@ -85,7 +83,6 @@ export class DataPlane {
   #accepted = 0;
   #rejected = 0;
   #timedOut = 0;
-  #requestsServed = 0;
 
   constructor({ native, control, installedEpoch, connectionsMax, idleTimeoutMs }: DataPlaneOptions) {
     this.#native = native;
@@ -98,11 +95,6 @@ export class DataPlane {
     native.useInput(this.#input);
     native.useOutput(this.#output);
     this.#timer = setInterval(() => this.#onTick(), TICK_MS);
-  }
-
-  /** Of clients so far, as their bytes tell: a chunk is one, or a thousand. */
-  get requestsServed(): number {
-    return this.#requestsServed;
   }
 
   /** What sockets of this worker read into. */
@@ -258,7 +250,6 @@ export class DataPlane {
    */
   #run(connection: Connection, bytes: number): void {
     connection.heardAtTick = this.#tick;
-    if (connection.nodeNumber === 0) this.#requestsServed += Math.ceil(bytes / REQUEST_BYTES);
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const length = this.#native.execute(connection.id, round === 0 ? bytes : 0);
       const flags = this.#flags[0];

@@ -48,7 +48,7 @@ export function workerWorld({ boot, arena, native, plane, log, tell, learned, co
     dropDelayMs: DROP_DELAY_MS,
     installedEpoch: () => arena.epoch(),
     isFenced: () => arena.isFenced(),
-    requestsServed: () => plane.requestsServed,
+    requestsServed: () => arena.stats().requests,
     bytesHeld: () => arena.stats().bytes,
     evictions: () => arena.stats().evictions,
     monoMs: () => Number(process.hrtime.bigint()) / 1_000_000,

@@ -207,6 +207,8 @@ export interface NativeStats {
   readonly framesIn: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** Requests on keys: clients', and what leaders wrote; what is moved is not among them. */
+  readonly requests: number;
   readonly scrubs: number;
   readonly workerDeaths: number;
   /** The longest that a slot led here took no writes because it was being handed over, since the memory was made. */

@@ -54,7 +54,7 @@ export interface WorkerEnv {
   installedEpoch(): number;
   /** Whether the time has passed until which this node may write. */
   isFenced(): boolean;
-  /** Clients' requests that this worker has served so far, or about as many. */
+  /** Requests on keys that this node has served so far: clients', and what leaders wrote to copies here. */
   requestsServed(): number;
   /** Of all items of this memory, keys and all. */
   bytesHeld(): number;

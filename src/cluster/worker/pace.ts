@@ -7,6 +7,8 @@
  * or a guess of how fast nodes are. Among themselves nodes that send to the same one share that part. When nobody asks
  * for anything, streams go as fast as they can.
  *
+ * What a leader writes to copies here counts as a request too: somebody may be waiting for it to be acknowledged.
+ *
  * Only moves are held up. A copy that was away gets what it missed as fast as can be: until then there is a copy less.
  */
 import type { RebalanceRecord } from '../records.js';
@@ -64,7 +66,7 @@ export class Pace {
     return this.isBusy(nowMs) ? Math.min(tookMs * REST_FACTOR, REST_MS_MAX) : 0;
   }
 
-  /** Whether clients are served here besides. */
+  /** Whether requests are served here besides. */
   isBusy(nowMs: number): boolean {
     this.look(nowMs);
     return nowMs < this.#busyUntilMs;
