@@ -4,17 +4,23 @@ export type {
   ArenaOptions,
   Collected,
   ControlFrame,
-  Installation,
   LinkAnswer,
   NativeArena,
   NativeStats,
   NativeWorker,
-  PeerBits,
-  PeerNews,
-  Reigns,
-  SlotBits,
   StoreErrorCode,
 } from './addon.js';
-export { loadAddon, OutputFlag, ROW_MAX, SlotFlag, SlotState, VERSION_MS_MAX } from './addon.js';
+export { loadAddon, OutputFlag } from './addon.js';
 export { layOut, slotsOfNode, votersBefore } from './lay-out.js';
 export { type EpochRows, NOT_STRUCK, type RingOrder, type RowsOrder } from './rows.js';
+export {
+  type Installation,
+  type PeerBits,
+  type PeerNews,
+  type Reigns,
+  ROW_MAX,
+  type SlotBits,
+  SlotFlag,
+  SlotState,
+  VERSION_MS_MAX,
+} from './slots.js';

@@ -1,6 +1,7 @@
 /** Makes the rows of an epoch in native code (native/ring/), and finds a node in them. */
-import { loadAddon, type SlotBits } from './addon.js';
+import { loadAddon } from './addon.js';
 import type { EpochRows, RowsOrder, VotersOrder } from './rows.js';
+import type { SlotBits } from './slots.js';
 
 /** A pure function, of a millisecond or two. @throws TypeError or RangeError for arrays that do not fit */
 export const layOut = (order: RowsOrder): EpochRows => loadAddon().layOut(order);

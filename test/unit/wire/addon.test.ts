@@ -13,7 +13,7 @@ import {
   type NativeWorker,
   OutputFlag,
   ROW_MAX,
-} from '../../../src/store/addon.js';
+} from '../../../src/store/index.js';
 
 const addon = loadAddon();
 const OPTIONS: ArenaOptions = {

@@ -21,7 +21,7 @@ import {
   OutputFlag,
   ROW_MAX,
   SlotState,
-} from '../../../src/store/addon.js';
+} from '../../../src/store/index.js';
 
 const addon = loadAddon();
 const LEADER = 1;
