@@ -17,6 +17,7 @@ import { freePort, launch, type Target } from './process.js';
 const HOST = '127.0.0.1';
 const CREATE_MS_MAX = 30_000;
 const POLL_MS = 100;
+const LAUNCHES_MAX = 3;
 /** SETs that are written to a server at once. */
 const PIPELINE = 1_000;
 const OK_BYTES = '+OK\r\n'.length;
@@ -73,7 +74,18 @@ export class RedisCluster {
     await Promise.all(this.#servers.splice(0).map((server) => server.stop()));
   }
 
+  /** A port that was free may be taken by an outgoing connection before the server has it: then it gets another. */
   async #launch(): Promise<Target> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#launchOnce();
+      } catch (error) {
+        if (attempt === LAUNCHES_MAX || !String(error).includes('Address already in use')) throw error;
+      }
+    }
+  }
+
+  async #launchOnce(): Promise<Target> {
     const folder = await mkdtemp(join(tmpdir(), 'henge-bench-redis-'));
     this.#context.defer(() => rm(folder, { recursive: true, force: true }));
     const [port, busPort] = [await freePort(), await freePort()];
