@@ -24,7 +24,7 @@ import {
 import { DirectoryLease, LeasedContent } from './directory-lease.js';
 import { KnownRecords, type RegistryListener } from './known.js';
 import { LeaseFiles } from './lease-files.js';
-import { NEWS, recordOfNews, VersionedFiles } from './versions.js';
+import { NEWS, recordOfNews, SINGLE_RECORDS, VersionedFiles } from './versions.js';
 
 /** The longest a change stays unnoticed where fs.watch says nothing. */
 const POLL_MS = 500;
@@ -72,10 +72,7 @@ export class DirectoryRegistry implements Registry {
   /** Who lives is known from the last look at all leases, a quarter of a second ago at most. */
   async list(prefix: string): Promise<RegistryRecord[]> {
     const keys: RecordKey[] = [
-      'config',
-      'topology',
-      'coordinator',
-      'rebalance',
+      ...SINGLE_RECORDS,
       ...(await this.#records.namesIn('members')).map((name): RecordKey => `members/${name}`),
       ...(await this.#records.namesIn('alive')).map((name): RecordKey => `alive/${name}`),
     ];

@@ -28,7 +28,14 @@ const READ_ATTEMPTS_MAX = 20;
 export const STAGING = '.staging';
 /** Has a file for each record, which changes with every version. */
 export const NEWS = '.news';
-const NEWS_FILE = /^(?:config|topology|coordinator|rebalance|(?:members|alive)%2F[\w.-]+)$/;
+/** Records of which there is one; the others that are listed and watched are `members/NAME` and `alive/NAME`. */
+export const SINGLE_RECORDS = [
+  'config',
+  'topology',
+  'coordinator',
+  'rebalance',
+] as const satisfies readonly RecordKey[];
+const NEWS_FILE = new RegExp(`^(?:${SINGLE_RECORDS.join('|')}|(?:members|alive)%2F[\\w.-]+)$`);
 
 /** The record whose file that is in NEWS; undefined: none that is watched. */
 export const recordOfNews = (name: string): RecordKey | undefined =>
@@ -102,7 +109,9 @@ export class VersionedFiles {
       await unlink(target);
       return undefined;
     }
-    await writeFile(join(this.#folder, NEWS, encodeURIComponent(key)), `${revision + 1}\n`, { mode: 0o600 });
+    // A hint: who does not get it finds the version at its next poll, and it is published whatever becomes of this.
+    const news = join(this.#folder, NEWS, encodeURIComponent(key));
+    await writeFile(news, `${revision + 1}\n`, { mode: 0o600 }).catch(() => undefined);
     for (const old of versions.slice(1, -VERSIONS_KEPT)) await unlink(this.#fileOf(key, old)).catch(ignoreMissing);
     return revision + 1;
   }

@@ -107,6 +107,15 @@ test('a watch tells nothing of numbers, and nothing of what is no record', async
   watch.close();
 });
 
+test('a version is published, and noticed, though nobody can be told of it', async () => {
+  const seen: unknown[] = [];
+  const watch = other.watch('', ({ value }) => seen.push(value));
+  await rm(join(folder, '.news'), { recursive: true });
+  expect(await registry.put('config', 'quietly', 0)).toBe(1);
+  await expect.poll(() => seen).toEqual(['quietly']);
+  watch.close();
+});
+
 test('what a hand wrote that is not JSON is given as text, and holds nothing else up', async () => {
   const seen: unknown[] = [];
   const watch = registry.watch('', ({ value }) => seen.push(value));
