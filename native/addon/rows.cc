@@ -90,7 +90,7 @@ bool readCircle(napi_env env, const Fields& fields, size_t members, Circle* circ
   return true;
 }
 
-bool readRing(napi_env env, napi_value value, Ring* ring) {
+bool readRing(napi_env env, napi_value value, RingOrder* ring) {
   const Fields fields(env, value);
   if (!fields.isObject() || !readArray(env, fields, "numbers", &ring->numbers, &ring->members) ||
       !readOfMembers(env, fields, "zones", ring->members, &ring->zones) ||

@@ -25,13 +25,13 @@ struct RowWriter {
   }
 };
 
-uint32_t struckCount(const Ring& ring) {
-  const auto isStruck = [](uint8_t role) { return role != Ring::NOT_STRUCK; };
+uint32_t struckCount(const RingOrder& ring) {
+  const auto isStruck = [](uint8_t role) { return role != RingOrder::NOT_STRUCK; };
   return static_cast<uint32_t>(std::count_if(ring.struck, ring.struck + ring.members, isStruck));
 }
 
 // Entries of a table's row from `first` to `end` that are struck with that role, or not struck; at most `most`.
-uint32_t appendWhere(RowWriter* row, const Ring& ring, const uint16_t* first, const uint16_t* end, uint8_t struck,
+uint32_t appendWhere(RowWriter* row, const RingOrder& ring, const uint16_t* first, const uint16_t* end, uint8_t struck,
                      RowRole role, uint32_t most) {
   uint32_t count = 0;
   for (const uint16_t* at = first; at < end && count < most && *at != NO_NODE; at++) {
@@ -42,12 +42,12 @@ uint32_t appendWhere(RowWriter* row, const Ring& ring, const uint16_t* first, co
   return count;
 }
 
-void writeCurrent(RowWriter* row, const Ring& ring, const uint16_t* table, uint32_t rf, uint32_t ranks) {
+void writeCurrent(RowWriter* row, const RingOrder& ring, const uint16_t* table, uint32_t rf, uint32_t ranks) {
   const uint16_t* base = table + rf;
   const auto length = static_cast<uint32_t>(std::find<const uint16_t*>(table, base, NO_NODE) - table);
-  const uint32_t here = appendWhere(row, ring, table, base, Ring::NOT_STRUCK, RowRole::MEMBER, rf);
+  const uint32_t here = appendWhere(row, ring, table, base, RingOrder::NOT_STRUCK, RowRole::MEMBER, rf);
   if (ranks == rf) return;
-  appendWhere(row, ring, base, table + ranks, Ring::NOT_STRUCK, RowRole::STAND_IN, length - here);
+  appendWhere(row, ring, base, table + ranks, RingOrder::NOT_STRUCK, RowRole::STAND_IN, length - here);
   for (const RowRole role : {RowRole::RETURNING, RowRole::AWAY}) {
     appendWhere(row, ring, table, base, static_cast<uint8_t>(role), role, rf);
   }
@@ -58,11 +58,11 @@ bool isMemberOrReceiver(uint8_t entry) {
 }
 
 // Behind the row that goes, the one that comes. Returns who leads by that, 0: nobody who is here.
-uint16_t appendNext(RowWriter* row, const Ring& next, const uint16_t* table, uint32_t rf) {
+uint16_t appendNext(RowWriter* row, const RingOrder& next, const uint16_t* table, uint32_t rf) {
   uint16_t leader = 0;
   for (const uint16_t* at = table; at < table + rf && *at != NO_NODE; at++) {
     // Whoever is not here by the list that comes takes no part in it, and its stand-ins come with the next change.
-    if (next.struck[*at] != Ring::NOT_STRUCK) continue;
+    if (next.struck[*at] != RingOrder::NOT_STRUCK) continue;
     const uint16_t node = next.numbers[*at];
     if (leader == 0) leader = node;
     if (row->find(node) < 0) row->append(node, static_cast<uint8_t>(RowRole::RECEIVER));

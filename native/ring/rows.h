@@ -13,10 +13,10 @@ namespace henge {
 struct RowsOrder {
   uint32_t rf = 0;
   uint32_t slots = 0;
-  Ring current;
+  RingOrder current;
   // While the list of members changes.
   bool hasNext = false;
-  Ring next;
+  RingOrder next;
   // It was called off, and slots that were handed over go back.
   bool isCancelled = false;
 };

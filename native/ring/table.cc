@@ -10,7 +10,7 @@ namespace {
 // The order in which a walk clockwise meets the members, for starting points that only ever move backwards.
 class Walk {
  public:
-  explicit Walk(const Ring& ring) : circle_(ring.circle), order_(ring.members), nextPoint_(circle_.owners.size()) {
+  explicit Walk(const RingOrder& ring) : circle_(ring.circle), order_(ring.members), nextPoint_(circle_.owners.size()) {
     for (size_t i = 0; i < order_.size(); i++) order_[i] = static_cast<uint16_t>(i);
     // One full turn first: the last slots' walks go on past the end of the circle.
     for (size_t point = nextPoint_; point > 0; point--) moveToFront(point - 1);
@@ -36,7 +36,7 @@ class Walk {
 // Chooses the members of one row after another, and counts what each has at each rank.
 class RowChooser {
  public:
-  RowChooser(const Ring& ring, uint32_t ranks)
+  RowChooser(const RingOrder& ring, uint32_t ranks)
       : ring_(ring),
         copies_(static_cast<uint32_t>(std::min<size_t>(ranks, ring.members))),
         memberRows_(ring.members, 0),
@@ -80,7 +80,7 @@ class RowChooser {
     return excess <= 0 ? 0 : std::ceil(excess / ring_.yieldSteps[member]);
   }
 
-  const Ring& ring_;
+  const RingOrder& ring_;
   uint32_t copies_;
   uint32_t zoneCount_ = 0;
   // The row in which each member, and each zone, was chosen last, counted from 1.
@@ -93,7 +93,7 @@ class RowChooser {
 
 }  // namespace
 
-std::vector<uint16_t> slotTable(const Ring& ring, uint32_t ranks, uint32_t slots) {
+std::vector<uint16_t> slotTable(const RingOrder& ring, uint32_t ranks, uint32_t slots) {
   std::vector<uint16_t> rows(static_cast<size_t>(slots) * ranks, NO_NODE);
   RowChooser chooser(ring, ranks);
   Walk walk(ring);

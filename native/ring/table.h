@@ -14,7 +14,7 @@ namespace henge {
 constexpr uint16_t NO_NODE = 0xffff;
 
 // A list of members, sorted by name; what belongs to a member stands at its index. Arrays are of whoever asks.
-struct Ring {
+struct RingOrder {
   size_t members = 0;
   const uint16_t* numbers = nullptr;
   // Counted from 0; below `members`.
@@ -31,6 +31,6 @@ struct Ring {
 
 // `ranks` entries a slot, indices of members; NO_NODE where there are fewer members than ranks. `slots`: a power of
 // two.
-std::vector<uint16_t> slotTable(const Ring& ring, uint32_t ranks, uint32_t slots);
+std::vector<uint16_t> slotTable(const RingOrder& ring, uint32_t ranks, uint32_t slots);
 
 }  // namespace henge
