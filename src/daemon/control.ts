@@ -47,10 +47,10 @@ const PUSHED = 0;
 export class Control {
   readonly #boot: WorkerBoot;
   readonly #arena: NativeArena;
-  readonly #native: Pick<NativeWorker, 'states' | 'slotFlags'>;
+  readonly #native: Pick<NativeWorker, 'slotSets'>;
   #topology: TopologyView;
 
-  constructor(boot: WorkerBoot, arena: NativeArena, native: Pick<NativeWorker, 'states' | 'slotFlags'>) {
+  constructor(boot: WorkerBoot, arena: NativeArena, native: Pick<NativeWorker, 'slotSets'>) {
     this.#boot = boot;
     this.#arena = arena;
     this.#native = native;

@@ -1,4 +1,6 @@
 /** What a node's slots are doing, in numbers for people: read from the memory when somebody asks. */
+import { countSlots, SlotSets } from '../cluster/index.js';
+import { SLOTS } from '../ring/index.js';
 import { type NativeWorker, SlotFlag, SlotState } from '../store/index.js';
 
 export interface CopyFigures {
@@ -12,18 +14,15 @@ export interface CopyFigures {
   readonly possibleLossSlots: number;
 }
 
-export function copyFigures(native: Pick<NativeWorker, 'states' | 'slotFlags'>): CopyFigures {
-  const counts = new Map<number, number>();
-  for (const state of native.states()) counts.set(state, (counts.get(state) ?? 0) + 1);
-  const inState = (state: number): number => counts.get(state) ?? 0;
+export function copyFigures(native: Pick<NativeWorker, 'slotSets'>): CopyFigures {
+  const sets = new SlotSets(native, SLOTS);
+  const inState = (state: SlotState): number => countSlots(sets.inState(state));
   const [takingOver, joining] = [inState(SlotState.TAKING_OVER), inState(SlotState.JOINING)];
-  let possibleLossSlots = 0;
-  for (const flags of native.slotFlags()) possibleLossSlots += Number((flags & SlotFlag.POSSIBLE_LOSS) !== 0);
   return {
     slots: inState(SlotState.PRIMARY) + takingOver,
     takingOverSlots: takingOver,
     copySlots: inState(SlotState.REPLICA) + joining,
     joiningSlots: joining,
-    possibleLossSlots,
+    possibleLossSlots: countSlots(sets.flagged(SlotFlag.POSSIBLE_LOSS)),
   };
 }

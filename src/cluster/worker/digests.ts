@@ -24,7 +24,7 @@ import {
 } from './peer-frames.js';
 import type { Peers } from './peers.js';
 import { addSlot, bothBits, hasSlot, noSlots } from './slot-bits.js';
-import type { Survey } from './survey.js';
+import { SlotSets, type Survey } from './survey.js';
 
 const ROUND_MS = 1_000;
 /**
@@ -123,11 +123,11 @@ export class Digests {
     const before = this.#suspects.get(number) ?? new Map<number, Difference>();
     const after = new Map<number, Difference>();
     this.#suspects.set(number, after);
-    const states = this.#env.native.states();
+    const led = new SlotSets(this.#env.native, this.#env.slots).inState(SlotState.PRIMARY);
     let hasRepaired = false;
     readDigests(value).forEach((theirs, at) => {
       const slot = slots[at];
-      if (slot === undefined || states[slot] !== SlotState.PRIMARY) return;
+      if (slot === undefined || !hasSlot(led, slot)) return;
       const mine = this.#env.native.digest(slot);
       if (isSame(mine, theirs)) return;
       const was = before.get(slot);

@@ -2,3 +2,5 @@
 export { WorkerCore } from './core.js';
 export { DROP_DELAY_MS } from './drops.js';
 export { type ClusterReport, NO_REPORT, type OnPartition, type WorkerEnv } from './env.js';
+export { countSlots } from './slot-bits.js';
+export { SlotSets } from './survey.js';
